@@ -1,0 +1,1 @@
+"""Keeps market streams alive, makes every message durable, serves them to SQL and plays them back."""

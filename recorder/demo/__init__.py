@@ -1,0 +1,1 @@
+"""The demo: both upstreams imitated on loopback, recorded from, and checked message by message."""

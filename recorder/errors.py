@@ -1,0 +1,83 @@
+"""Every error this project raises on purpose.
+
+RecorderError
+ +-- ConfigInvalid          a setting is missing, unknown or wrong          exit 2
+ +-- DataDirectoryBusy      another recorder holds the data directory       exit 1
+ +-- JournalFailed          the journal cannot write; recording must stop   exit 1
+ +-- Damaged                something on disk is not what was written       exit 3
+      +-- GroupDamaged      a group's checksum or structure does not hold
+      +-- PartDamaged       a Parquet file does not hold what was sealed
+
+Each carries its facts as attributes and ends its sentence with what to do next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RecorderError(Exception):
+    """Base of all. `exit_code` is what a command answers with."""
+
+    exit_code = 1
+
+
+class ConfigInvalid(RecorderError):
+    """One or more settings are wrong; each problem is a sentence of its own."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.source = source
+        self.problems = problems
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{source} is not usable:\n{lines}\nCorrect it and run `recorder check`.")
+
+
+class DataDirectoryBusy(RecorderError):
+    """Another process records into this data directory."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        self.path = path
+        self.holder = holder
+        super().__init__(
+            f"{path} is being recorded to by {holder}. "
+            "Stop that recorder first, or give this one a directory of its own with --data."
+        )
+
+
+class JournalFailed(RecorderError):
+    """The journal could not make messages durable and gave up; nothing unacknowledged was dropped before."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(
+            f"{path} cannot be written: {reason}. Free space or repair the disk, then start again."
+        )
+
+
+class Damaged(RecorderError):
+    """Something on disk is not what was written."""
+
+    exit_code = 3
+
+
+class GroupDamaged(Damaged):
+    """A packed group does not hold together."""
+
+    def __init__(self, first_position: int, reason: str) -> None:
+        self.first_position = first_position
+        self.reason = reason
+        super().__init__(
+            f"the group at position {first_position} is damaged: {reason}. Run `recorder verify`."
+        )
+
+
+class PartDamaged(Damaged):
+    """A Parquet part does not hold what was sealed into it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path} is damaged: {reason}. Run `recorder verify`.")

@@ -1,0 +1,1 @@
+"""First room: from the upstreams' sockets to frames worth keeping."""

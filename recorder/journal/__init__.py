@@ -1,0 +1,1 @@
+"""Second room: messages become durable, in one order, in groups."""

@@ -1,0 +1,42 @@
+"""The recorder's own entries in the journal: one JSON object a message of kind LIFECYCLE, `event` first.
+
+They are what `connections`, `gaps` and `coverage` are made of, and what replay shows of silence. The connection an
+entry is about is the message's own `connection`. Durations and moments carry their unit in the name; UTC.
+
+event                fields
+recorder.started     version, pid
+recorder.stopped     cause
+clock.stepped        behind_ns                      the wall clock went back by so much and is not obeyed
+journal.lost         first_position, last_position, cause
+connection.dialled   url, purpose                   purpose: start, redial, rotation, poll
+connection.opened    handshake_ms
+connection.proven    after_ms                       first proof of life, from dialling
+connection.refused   status, retry_s, cause         the handshake was answered with an HTTP error
+connection.failed    error, retry_s                 no answer: DNS, TCP, TLS, time-out
+connection.closed    code, reason, by, cause, frames, bytes, last_received_ns     by: us, upstream
+rotation.started     old, new, cause
+rotation.done        old, new, cause, proof, both, only_old, only_new, variants, overlap_ms
+rotation.failed      old, new, cause
+gap.opened           since_ns, cause
+gap.closed           since_ns, until_ns, cause
+feed.*               detail                         something a person should see: error, preempted, key_refused, …
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+RECORDER_FEED = "recorder"
+
+
+def entry(event: str, **fields: Any) -> bytes:
+    """One lifecycle entry as it is journalled."""
+    return orjson.dumps({"event": event, **fields})
+
+
+def read(payload: bytes) -> dict[str, Any]:
+    """The fields of an entry, `event` among them."""
+    fields: dict[str, Any] = orjson.loads(payload)
+    return fields

@@ -1,0 +1,1 @@
+"""Third room: durable groups become Parquet parts and SQL tables."""

@@ -1,0 +1,1 @@
+"""Fourth room: recorded or generated messages are played to clients, in the upstreams' own protocols."""
