@@ -52,9 +52,7 @@ class JournalFailed(RecorderError):
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(
-            f"{path} cannot be written: {reason}. Free space or repair the disk, then start again."
-        )
+        super().__init__(f"{path} cannot be written: {reason}. Free space or repair the disk, then start again.")
 
 
 class Damaged(RecorderError):
@@ -69,9 +67,7 @@ class GroupDamaged(Damaged):
     def __init__(self, first_position: int, reason: str) -> None:
         self.first_position = first_position
         self.reason = reason
-        super().__init__(
-            f"the group at position {first_position} is damaged: {reason}. Run `recorder verify`."
-        )
+        super().__init__(f"the group at position {first_position} is damaged: {reason}. Run `recorder verify`.")
 
 
 class PartDamaged(Damaged):

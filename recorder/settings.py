@@ -7,17 +7,13 @@ problem at once. Secrets are looked up when they are needed and are part of no s
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-
-from recorder.errors import ConfigInvalid
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SECRET_VARIABLE = "RECORDER_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
 FEED_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -103,9 +99,7 @@ class Finlight(Feed):
             enhanced = ("tickers", "include_entities", "exclude_empty_content", "countries", "categories")
             for name in enhanced:
                 if getattr(self, name):
-                    raise ValueError(
-                        f'{name} is not known to the raw stream; leave it out or use kind = "finlight"'
-                    )
+                    raise ValueError(f'{name} is not known to the raw stream; leave it out or use kind = "finlight"')
         return self
 
 

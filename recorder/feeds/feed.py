@@ -132,9 +132,7 @@ class Subscription(Protocol):
     stream: Stream
     break_first: bool  # rotation must let the old connection go before the new one (it would share its fate)
     slots_limited: bool  # the upstream answers 429 when a second connection is one too many
-    repeats_once: (
-        bool  # what is seen on two connections pairs up one to one (snapshots), not one to many (articles)
-    )
+    repeats_once: bool  # what is seen on two connections pairs up one to one (snapshots), not one to many (articles)
     memory_s: float  # how long a message may be recognised on another connection; 0: without limit of time
 
     def connect(self, now: Moment, *, takeover: bool) -> Conversation:
