@@ -1,34 +1,51 @@
 """Every setting, with its unit, its limits and its default.
 
-In: a TOML file, `RECORDER_…` variables over it (`RECORDER_JOURNAL__COMMIT_INTERVAL_MS=50`), secrets from
-`RECORDER_SECRET_<NAME>` or the systemd credential `<name>`. Out: one frozen `Settings`, or ConfigInvalid that lists every
-problem at once. Secrets are looked up when they are needed and are part of no settings object.
+In: nested dicts as a TOML file gives them. Out: one frozen `Settings`, or pydantic's ValidationError with every problem
+at once. Finding and reading the file, the environment and the secrets, and saying in sentences what is wrong, is
+configuration.py's job. Secrets are part of no settings object: a feed only knows the name of its own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from operator import ge, gt, lt
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-SECRET_VARIABLE = "RECORDER_SECRET_"  # noqa: S105 - the prefix of a name, not a secret
+from recorder.lifecycle import RECORDER_FEED
+
 FEED_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+SECRET_NAME = re.compile(r"(?!sk_)[a-z][a-z0-9_]{0,31}")  # short and lower case, which a real key hardly ever is
+SYMBOL_CHARACTERS_MAX = 64
+DAY_S = 86_400
+FINLIGHT_CONNECTION_S = 7_200  # Finlight closes every connection at this age
 
 
 class Section(BaseModel):
     """One table of config.toml: unknown keys are errors, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def _compared(words: str, holds: Callable[[Any, Any], bool], other: str) -> AfterValidator:
+    """Compares a field to `other`, declared before it. An `other` that is wrong itself is not compared to."""
+
+    def check(value: float, info: ValidationInfo) -> float:
+        if other in info.data and not holds(value, info.data[other]):
+            raise ValueError(f"should be {words} {other}, which is {info.data[other]}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Journal(Section):
     commit_interval_ms: int = Field(20, ge=1, le=10_000)
-    buffer_bytes_max: int = Field(64 << 20, ge=1 << 20)
     group_bytes_max: int = Field(8 << 20, ge=64 << 10, le=256 << 20)
+    buffer_bytes_max: Annotated[int, _compared("at least", ge, "group_bytes_max")] = Field(64 << 20, ge=1 << 20)
     retry_s: float = Field(1.0, gt=0, le=60)
     give_up_s: float = Field(60.0, ge=0)
 
@@ -40,10 +57,10 @@ class Seal(Section):
 
 class Redial(Section):
     first_s: float = Field(0.5, gt=0)
-    max_s: float = Field(30.0, gt=0)
+    max_s: Annotated[float, _compared("at least", ge, "first_s")] = Field(30.0, gt=0)
     proven_s: float = Field(5.0, ge=0)
     refused_s: float = Field(60.0, gt=0)
-    refused_max_s: float = Field(900.0, gt=0)
+    refused_max_s: Annotated[float, _compared("at least", ge, "refused_s")] = Field(900.0, gt=0)
     handshake_timeout_s: float = Field(10.0, gt=0)
 
 
@@ -57,17 +74,28 @@ class Feed(Section):
     url: str
     secret: str = ""
     rotate_s: float = Field(6600.0, gt=0)
-    overlap_s: float = Field(300.0, gt=0)
+    overlap_s: Annotated[float, _compared("less than", lt, "rotate_s")] = Field(300.0, gt=0)
 
     @field_validator("url")
     @classmethod
     def _websocket(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname:
-            raise ValueError("want ws://host or wss://host")
-        if parts.username or parts.password:
-            raise ValueError("no user or password in an URL: name a secret instead")
-        return url
+        try:
+            parts = urlsplit(url)
+            port_fits = parts.port is None or parts.port > 0
+        except ValueError:  # its text may quote what stands where the port should
+            raise ValueError("should be ws://host, ws://host:port or wss://host") from None
+        if parts.scheme not in ("ws", "wss") or not parts.hostname or not port_fits or not url.isprintable():
+            raise ValueError("should be ws://host, ws://host:port or wss://host")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError("holds more than host and path; a key is never part of it: name it with `secret`")
+        return url.rstrip("/")
+
+    @field_validator("secret")
+    @classmethod
+    def _name_only(cls, name: str) -> str:
+        if name and not SECRET_NAME.fullmatch(name):
+            raise ValueError("should be the short lower-case name under which to look the key up, never the key itself")
+        return name
 
 
 class Finlight(Feed):
@@ -76,6 +104,7 @@ class Finlight(Feed):
     kind: Literal["finlight", "finlight.raw"]
     url: str = "wss://wss.finlight.me"
     secret: str = "finlight"  # noqa: S105 - the name under which to look it up
+    rotate_s: float = Field(6600.0, gt=0, lt=FINLIGHT_CONNECTION_S)
     query: str | None = None
     sources: list[str] | None = None
     exclude_sources: list[str] | None = None
@@ -90,35 +119,60 @@ class Finlight(Feed):
     include_updates: bool = True
     takeover: bool = False
     ping_s: float = Field(25.0, gt=0)
-    pong_timeout_s: float = Field(60.0, gt=0)
+    pong_timeout_s: Annotated[float, _compared("more than", gt, "ping_s")] = Field(60.0, gt=0)
     silence_s: float = Field(3600.0, gt=0)
 
-    @model_validator(mode="after")
-    def _raw_has_fewer_fields(self) -> Finlight:
-        if self.kind == "finlight.raw":
-            enhanced = ("tickers", "include_entities", "exclude_empty_content", "countries", "categories")
-            for name in enhanced:
-                if getattr(self, name):
-                    raise ValueError(f'{name} is not known to the raw stream; leave it out or use kind = "finlight"')
-        return self
+    @field_validator("tickers", "include_entities", "exclude_empty_content", "countries", "categories")
+    @classmethod
+    def _raw_has_fewer_fields(cls, value: object, info: ValidationInfo) -> object:
+        if value and info.data.get("kind") == "finlight.raw":
+            raise ValueError('is not known to the raw stream; leave it out or use kind = "finlight"')
+        return value
 
 
 class FinanceQuery(Feed):
     url: str = "ws://localhost:8000"
     silence_s: float = Field(gt=0)
-    poll_s: float = Field(30.0, ge=1)
     connects_per_day_max: int = Field(7000, ge=1)
+    poll_s: float = Field(30.0, ge=1)
+
+    @field_validator("poll_s")
+    @classmethod
+    def _within_the_day(cls, poll_s: float, info: ValidationInfo) -> float:
+        budget = info.data.get("connects_per_day_max", DAY_S)
+        if DAY_S / poll_s > budget:
+            raise ValueError(f"should be at least {DAY_S / budget:.1f}: connects_per_day_max is {budget}")
+        return poll_s
+
+
+def _symbol(symbol: str) -> str:
+    """One symbol as Finance Query takes it: the list of them is one comma-separated text, nothing is trimmed."""
+    if not 0 < len(symbol) <= SYMBOL_CHARACTERS_MAX:
+        raise ValueError(f"should have 1 to {SYMBOL_CHARACTERS_MAX} characters")
+    if "," in symbol or " " in symbol or not symbol.isprintable():
+        raise ValueError("should be one symbol, without commas, blanks or control characters")
+    return symbol
+
+
+def _each_once(symbols: list[str]) -> list[str]:
+    doubled = sorted({s for s in symbols if [t.upper() for t in symbols].count(s.upper()) > 1})
+    if doubled:
+        raise ValueError(f"names {', '.join(doubled)} more than once")
+    return symbols
+
+
+Symbols = Annotated[list[Annotated[str, AfterValidator(_symbol)]], Field(min_length=1), AfterValidator(_each_once)]
 
 
 class Quotes(FinanceQuery):
     kind: Literal["finance_query.quotes"]
-    symbols: list[str] = Field(min_length=1)
+    symbols: Symbols
     silence_s: float = Field(30.0, gt=0)
 
 
 class Profile(FinanceQuery):
     kind: Literal["finance_query.profile"]
-    symbols: list[str] = Field(min_length=1)
+    symbols: Symbols
     silence_s: float = Field(120.0, gt=0)
 
 
@@ -136,20 +190,28 @@ class Hours(FinanceQuery):
 AnyFeed = Annotated[Finlight | Quotes | Profile | Market | Hours, Field(discriminator="kind")]
 
 
-class Settings(BaseSettings):
-    """The whole of config.toml."""
+def _feed_name(name: str) -> str:
+    if not FEED_NAME.fullmatch(name):
+        raise ValueError("is no name for a feed: a small letter first, then small letters, digits, _ and -, at most 63")
+    if name == RECORDER_FEED:
+        raise ValueError("is the name of the recorder's own entries; choose another")
+    return name
 
-    model_config = SettingsConfigDict(
-        env_prefix="RECORDER_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
+
+class Settings(Section):
+    """The whole of config.toml."""
 
     data: Path = Path("data")
     journal: Journal = Journal()
     seal: Seal = Seal()
     redial: Redial = Redial()
     limits: Limits = Limits()
-    feeds: dict[str, AnyFeed] = Field(default_factory=dict)
+    feeds: dict[Annotated[str, AfterValidator(_feed_name)], AnyFeed] = Field(default_factory=dict)
+
+    @field_validator("limits")
+    @classmethod
+    def _frame_fits_the_buffer(cls, limits: Limits, info: ValidationInfo) -> Limits:
+        journal = info.data.get("journal")
+        if journal and limits.frame_bytes_max > journal.buffer_bytes_max:
+            raise ValueError("frame_bytes_max should not be more than journal.buffer_bytes_max")
+        return limits
