@@ -132,8 +132,9 @@ class Subscription(Protocol):
     stream: Stream
     break_first: bool  # rotation must let the old connection go before the new one (it would share its fate)
     slots_limited: bool  # the upstream answers 429 when a second connection is one too many
-    repeats_once: bool  # what is seen on two connections pairs up one to one (snapshots), not one to many (articles)
-    memory_s: float  # how long a message may be recognised on another connection; 0: without limit of time
+    may_take_over: bool  # then a new connection may ask the upstream to drop the old one
+    snapshots: bool  # each frame is a picture of its moment (quotes), not news that both connections must bring
+    farewell: tuple[int, str]  # close code and reason when a rotation lets a connection go
 
     def connect(self, now: Moment, *, takeover: bool) -> Conversation:
         """A conversation for one new connection. `takeover`: ask the upstream to drop our oldest one for it."""
