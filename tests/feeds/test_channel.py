@@ -96,7 +96,7 @@ class Life:
         self.now = START
         self.commands: list[Command] = []
         self.subscription = subscription or Scripted()
-        settings = RedialSettings(**redial)  # type: ignore[arg-type]
+        settings = RedialSettings(**redial)
         self.channel = Channel(
             self.subscription,
             lambda: Redial(settings, lambda: 1.0),
