@@ -1,0 +1,235 @@
+"""The command line: names, options and help. What a command does is in `commands/`, imported only when it is called.
+
+In: arguments. Out: data on stdout, talk on stderr, and an exit code: 0 fine, 3 done but something was lost or found
+missing, 1 failed, 2 usage. Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from recorder import __version__
+from recorder.errors import RecorderError
+
+if TYPE_CHECKING:
+    from recorder.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Commands(click.Group):
+    """Turns what a command returns or raises into an exit code, and errors into sentences.
+
+    RECORDER_DEBUG=1 in the environment shows the traceback as well.
+    """
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `recorder tail | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain
+            code = 0
+        except (RecorderError, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:
+                raise  # not about a file a person named or owns: a mistake of ours
+            if os.environ.get("RECORDER_DEBUG"):
+                raise
+            click.echo(f"recorder: {error}", err=True)
+            code = error.exit_code if isinstance(error, RecorderError) else 1
+        ctx.exit(code or 0)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Keeps market streams alive, makes every message durable and serves them to SQL.
+
+    \b
+    First minutes:  recorder demo
+    For real:       recorder check && recorder run
+    """
+
+
+def places(command: Command) -> Command:
+    """The two options every command on a recording has."""
+    command = click.option(
+        "--data", type=click.Path(path_type=Path), metavar="DIR", help="The recording, over the configured one."
+    )(command)
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Default: ./config.toml, then /etc/recorder/config.toml.",
+    )(command)
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
+
+
+def load(config: Path | None, data: Path | None) -> Settings:
+    from recorder.configuration import load
+
+    return load(config, data, os.environ)
+
+
+@main.command()
+@places
+def run(config: Path | None, data: Path | None) -> int:
+    """Record until SIGTERM or Ctrl-C; the second one stops at once.
+
+    \b
+    recorder run
+    recorder run --config /etc/recorder/config.toml --data /var/lib/recorder
+    """
+    from recorder.commands import run as command
+
+    return command.main(load(config, data))
+
+
+@main.command()
+@click.option("--for", "for_s", type=click.FloatRange(min=1), default=30.0, metavar="SECONDS", show_default=True)
+@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep the recording here.")
+@as_json
+def demo(for_s: float, keep: Path | None, as_json: bool) -> int:
+    """Record from imitations of both upstreams, with faults, and prove that nothing is lost.
+
+    \b
+    recorder demo
+    recorder demo --for 60 --keep demo-data
+    """
+    from recorder.commands import demo as command
+
+    return command.main(for_s=for_s, keep=keep, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+def check(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """Say whether `run` would start: settings, secrets, data folder, speed of the disk.
+
+    \b
+    recorder check
+    recorder check --config new.toml --json
+    """
+    from recorder.commands import check as command
+    from recorder.configuration import find
+
+    return command.main(load(config, data), find(config), as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+def status(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """Say what the recorder is doing now.
+
+    Exit code 0: running and every feed receiving. 3: running, but a gap is open. 1: not running.
+
+    \b
+    recorder status
+    watch -n1 recorder status
+    """
+    from recorder.commands import status as command
+
+    return command.main(load(config, data).data, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+def info(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """Say what is recorded: feeds, times, messages, bytes, tables, and what is not sealed yet.
+
+    \b
+    recorder info
+    recorder info --data demo-data --json
+    """
+    from recorder.commands import info as command
+
+    return command.main(load(config, data).data, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a header.")
+@click.argument("statement")
+def sql(statement: str, config: Path | None, data: Path | None, as_json: bool, as_csv: bool) -> int:
+    """Ask the recording, up to the last durable message. "-" reads the statement from stdin.
+
+    \b
+    recorder sql "SELECT feed, count(*) FROM messages GROUP BY feed"
+    recorder sql "SELECT * FROM quotes WHERE symbol = 'AAPL'" --csv > aapl.csv
+    recorder sql - --json < question.sql
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    from recorder.commands import sql as command
+
+    return command.main(load(config, data).data, statement, form="json" if as_json else "csv" if as_csv else "table")
+
+
+@main.command()
+@places
+@as_json
+@click.option("--feed", metavar="NAME", help="Only of this feed.")
+@click.option("--since", type=click.DateTime(), help="Only what lasted beyond this moment, UTC.")
+def gaps(config: Path | None, data: Path | None, as_json: bool, feed: str | None, since: Any) -> int:
+    """List when a feed was not provably receiving, and why. A gap without `until` is still open.
+
+    \b
+    recorder gaps
+    recorder gaps --feed news --since 2026-01-31
+    """
+    from recorder.commands import gaps as command
+
+    return command.main(load(config, data).data, feed=feed, since=since, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """Read everything and check checksums, counts and order. Exit code 3 with a list of what was found.
+
+    \b
+    recorder verify
+    recorder verify --json | jq '.findings[]'
+    """
+    from recorder.commands import verify as command
+
+    return command.main(load(config, data).data, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+@click.option("--feed", metavar="NAME", help="Only of this feed.")
+@click.option("-n", "lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin so many back.")
+@click.option("--from", "from_position", type=click.IntRange(min=0), metavar="POSITION", help="Begin here instead.")
+def tail(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    feed: str | None,
+    lines: int,
+    from_position: int | None,
+) -> int:
+    """Show messages as they become durable, until Ctrl-C.
+
+    \b
+    recorder tail --feed news
+    recorder tail --from 0 --json > everything.ndjson
+    """
+    from recorder.commands import tail as command
+
+    data = load(config, data).data
+    return command.main(data, feed=feed, lines=lines, from_position=from_position, as_json=as_json)

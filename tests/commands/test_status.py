@@ -1,0 +1,92 @@
+"""`recorder status` beside a real lock, as a running recorder holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from recorder.cli import main
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[None]:
+    with (tmp_path / "recorder.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def told(data: Path, *, gap: str | None = None, age_s: float = 0) -> None:
+    now_ns = time.time_ns() - int(age_s * 1e9)
+    feed: dict[str, Any] = {"kind": "finlight", "state": "receiving", "connections": 1, "messages": 1234}
+    status = {
+        "written_ns": now_ns,
+        "pid": 77,
+        "started_ns": now_ns - 10**12,
+        "durable_position": 4711,
+        "sealed_position": 4000,
+        "feeds": {"news": feed | {"last_data_ns": now_ns - 10**9, "gap": gap}},
+        "journal": {"buffer_bytes": 0},
+    }
+    (data / "_status.json").write_text(json.dumps(status))
+
+
+def status(data: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["status", "--data", str(data), *arguments])
+
+
+def test_running_and_receiving_is_exit_code_0(tmp_path: Path, running: None) -> None:
+    told(tmp_path)
+    done = status(tmp_path, "--json")
+    assert done.exit_code == 0
+    shown = json.loads(done.stdout)
+    assert shown["running"] is True
+    assert shown["feeds"]["news"]["messages"] == 1234
+
+
+def test_people_see_each_feed_and_how_far_it_is_durable(tmp_path: Path, running: None) -> None:
+    told(tmp_path)
+    shown = status(tmp_path).stdout
+    for word in ("running since", "pid 77", "4711", "news", "receiving", "1.0 s ago", "buffer_bytes 0"):
+        assert word in shown
+
+
+def test_open_gap_is_exit_code_3(tmp_path: Path, running: None) -> None:
+    told(tmp_path, gap="connection lost")
+    done = status(tmp_path)
+    assert done.exit_code == 3
+    assert "connection lost" in done.stdout
+
+
+def test_status_that_is_no_longer_written_is_exit_code_3_and_said(tmp_path: Path, running: None) -> None:
+    told(tmp_path, age_s=60)
+    done = status(tmp_path)
+    assert done.exit_code == 3
+    assert "60 s old" in done.stdout
+
+
+def test_recorder_that_just_started_has_nothing_to_show_yet(tmp_path: Path, running: None) -> None:
+    done = status(tmp_path)
+    assert done.exit_code == 3
+    assert done.stdout.startswith("running")
+
+
+def test_after_a_stop_it_shows_how_it_was_with_exit_code_1(tmp_path: Path) -> None:
+    told(tmp_path)
+    (tmp_path / "recorder.lock").touch()
+    done = status(tmp_path)
+    assert done.exit_code == 1
+    assert "not running; this is how it was at" in done.stdout
+    assert json.loads(status(tmp_path, "--json").stdout)["running"] is False
+
+
+def test_folder_nobody_recorded_into_is_exit_code_1(tmp_path: Path) -> None:
+    done = status(tmp_path / "none")
+    assert done.exit_code == 1
+    assert "nothing was recorded" in done.stdout

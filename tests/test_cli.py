@@ -1,0 +1,125 @@
+"""The command line itself: quick, quiet where it should be, and honest in its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from recorder import __version__
+from recorder.cli import main
+from recorder.errors import DataDirectoryBusy, PartDamaged
+
+HEAVY = ("apscheduler", "duckdb", "pyarrow", "pydantic", "rich", "websockets")
+
+
+def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RECORDER_")}
+    command = [sys.executable, "-m", "recorder", *arguments]
+    return subprocess.run(command, cwd=cwd, env=kept | environ, capture_output=True, text=True, timeout=60)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, recorder.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        f"print(sorted(set(sys.modules) & {set(HEAVY)!r}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert "Commands:" in done.stdout
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_explains_itself_with_examples(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "--help"])
+    assert shown.exit_code == 0
+    assert f"\n  recorder {name}" in shown.output or f"watch -n1 recorder {name}" in shown.output
+
+
+def test_version_is_told() -> None:
+    assert __version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["chek"], ["check", "--jsn"], ["sql"], ["tail", "-n", "-1"], ["demo", "--for", "0"], ["gaps", "--since", "x"]],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_sql_takes_one_format(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["sql", "SELECT 1", "--json", "--csv"])
+    assert done.exit_code == 2
+    assert "exclude each other" in done.stderr
+
+
+def test_wrong_configuration_is_exit_code_2_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[seal]\nintervall_s = 1")
+    done = run("check", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "seal.intervall_s is not a setting; the nearest is interval_s" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in run("check", cwd=tmp_path, RECORDER_DEBUG="1").stderr
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Lets `recorder fail` raise what it is given."""
+
+    def prepare(error: BaseException) -> None:
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setitem(main.commands, "fail", click.Command("fail", callback=fail))
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataDirectoryBusy(Path("data"), "process 7"), 1),
+        (PartDamaged(Path("x.parquet"), "cut off"), 3),
+        (PermissionError(13, "Permission denied", "data"), 1),
+    ],
+)
+def test_expected_failures_are_one_sentence(
+    error: Exception, code: int, failing: Callable[[BaseException], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECORDER_DEBUG", raising=False)
+    failing(error)
+    done = CliRunner().invoke(main, ["fail"])
+    assert (done.exit_code, done.stderr, done.stdout) == (code, f"recorder: {error}\n", "")
+
+
+@pytest.mark.parametrize("error", [ValueError("a mistake of ours"), OSError("about no file")])
+def test_mistakes_of_ours_are_not_dressed_up(error: Exception, failing: Callable[[BaseException], None]) -> None:
+    failing(error)
+    assert CliRunner().invoke(main, ["fail"]).exception is error
+
+
+def test_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path: Path) -> None:
+    program = (
+        "import click, recorder.cli as c\n"
+        "@c.main.command()\n"
+        "def flood() -> int:\n"
+        "    while True: print('x' * 1000)\n"
+        "c.main(['flood'])"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert writer.stdout and writer.stderr
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.wait(30) == 0
+    assert writer.stderr.read() == b""
+    writer.stderr.close()
