@@ -348,6 +348,9 @@ class Channel:
             self._slot_tries = max(0, self._slot_tries - 1)
         elif self.subscription.may_take_over and not link.took_over:
             self._begin_rotation(old, "single slot", now, takeover=True)
+        elif old.suspicion:
+            # A break for certain is worse than a suspicion: the planned rotation replaces it soon enough.
+            old.suspicion, old.rotate_ns = "", self.subscription.rotate_at(old.dialled)
         else:
             self.rotations += 1
             self._slot_tries = SLOT_TRIES_MAX

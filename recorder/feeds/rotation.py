@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recorder.clock import MS_NS, SECOND_NS, Moment
+from recorder.feeds.feed import NEVER_NS
 from recorder.feeds.link import Link
 from recorder.feeds.overlap import Tally
 
@@ -45,6 +46,8 @@ class Rotation:
 
     def wake_ns(self, now: Moment) -> int:
         """Monotonic time at which to ask again."""
+        if self.old.closing or self.new.closing:
+            return NEVER_NS
         if self.new.proven is None:
             return now.monotonic_ns + SETTLE_NS
         return min(self.new.proven.monotonic_ns + self.overlap_ns, now.monotonic_ns + SETTLE_NS)
