@@ -87,6 +87,6 @@ class Waits:
         if status == 429:
             asked = headers.get("retry-after", "")
             # At most nine digits: more would be no number of seconds, and the date that is also allowed is not used.
-            is_seconds = asked.isascii() and asked.isdecimal() and len(asked) < 10
+            is_seconds = asked.isdecimal() and len(asked) < 10
             return RetryAfter(float(min(int(asked), DAY_S)) if is_seconds else TOO_MANY_S, "429: too many requests")
         return None
