@@ -14,12 +14,23 @@ Each carries its facts as attributes and ends its sentence with what to do next.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class RecorderError(Exception):
     """Base of all. `exit_code` is what a command answers with."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Raised in a process of its own and caught in another: the sentence is there, so `__init__` is not asked again.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(of: type[RecorderError], args: tuple[Any, ...], facts: dict[str, Any]) -> RecorderError:
+    error = of.__new__(of, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 class ConfigInvalid(RecorderError):

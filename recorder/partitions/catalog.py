@@ -1,0 +1,122 @@
+"""The only DuckDB: the catalogue that other programs open, and a connection that also sees what is not sealed yet.
+
+In: the registered parts, the journal. Out: `catalog.duckdb`, views only, replaced by rename and never held open; or a
+connection in memory. If the power fails here, the old catalogue stands, complete, and its files with it. Removing the
+sentinels of old generations is the business of whoever removes the files they guard.
+
+A catalogue holds absolute paths: after the data directory has moved it must be published again. `connect` makes the
+views for where the directory is now, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import duckdb
+
+from recorder import disk
+from recorder.journal.store import Store
+from recorder.partitions import layout, schema, views
+from recorder.partitions.convert import convert
+from recorder.partitions.messages import table_of
+from recorder.partitions.tables import TABLES
+from recorder.partitions.views import STORED, Stored
+
+CATALOG = "catalog.duckdb"
+STORAGE_VERSION = "v1.0.0"  # what DuckDB 1.x can open; by default 2.0 writes files that it cannot
+UNSEALED = "_unsealed_"  # prefix of the tables that hold what is still in the journal
+
+
+def refresh(data: Path, shown: str) -> str:
+    """Publish the catalogue unless `shown` is its generation already. Returns the generation."""
+    store = Store.open_readonly(data)
+    try:
+        paths = [part.path for part in store.parts()]
+    finally:
+        store.close()
+    return publish_catalog(data, paths, shown)
+
+
+def publish_catalog(data: Path, parts: Iterable[str] = (), shown: str = "") -> str:
+    """Write the catalogue for these registered parts (paths relative to `data`). Returns its generation.
+
+    The generation is a hash of all it says, so publishing the same again expires nobody. Needed at the start of a
+    recorder (a new version, a directory that has moved) and when parts became cold; not for new hot parts.
+    """
+    data = data.resolve()
+    cold, hot_since = divide(parts)
+
+    def sources(generation: str) -> dict[str, str]:
+        return {
+            stored.name: views.published(
+                data, stored, cold.get(stored.name, ()), hot_since.get(stored.name, layout.FIRST_HOUR), generation
+            )
+            for stored in STORED
+        }
+
+    generation = hashlib.sha256("\n".join(views.statements(sources(""))).encode()).hexdigest()[:16]
+    if generation == shown:
+        return generation
+    for stored in STORED:
+        for path in (layout.seed_path(stored.name), layout.sentinel_path(stored.name, generation)):
+            disk.publish(data / path, partial(_write_empty, stored))
+    disk.publish(data / CATALOG, partial(_write_catalog, views.statements(sources(generation))))
+    return generation
+
+
+def divide(parts: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The cold parts of each table that has any, and the first hour of its hot ones: what is before became cold."""
+    cold: dict[str, list[str]] = {}
+    hours: dict[str, str] = {}
+    for path in sorted(parts):
+        table, hour = layout.table_of(path), layout.hour_in(path)
+        if hour is None:
+            cold.setdefault(table, []).append(path)
+        else:
+            hours[table] = min(hour, hours.get(table, hour))
+    return cold, {table: hours.get(table, layout.FIRST_HOUR) for table in cold}
+
+
+def connect(data: Path) -> duckdb.DuckDBPyConnection:
+    """A connection in memory with all views as of now, what is not sealed yet included, each message once.
+
+    Reads only, so it works on a copy, a read-only directory and beside a running recorder. What it shows stays as it
+    was: connect again for what has come since. Raises RecorderError where nothing was recorded.
+    """
+    store = Store.open_readonly(data)
+    try:
+        # The journal first: parts registered after it hold later positions, and those are cut off below.
+        snapshot = store.snapshot()
+        parts = store.parts()
+    finally:
+        store.close()
+    messages = table_of(snapshot.groups)
+    unsealed = {schema.MESSAGES: messages} | {typed.table.name: typed.rows for typed in convert(messages, TABLES)}
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")  # it would be drawn over the output
+    sources = {}
+    for stored in STORED:
+        connection.register(UNSEALED + stored.name, unsealed[stored.name])
+        files = [data.resolve() / part.path for part in parts if part.table_name == stored.name]
+        sources[stored.name] = views.joined(stored, files, snapshot.sealed_position, UNSEALED + stored.name)
+    for statement in views.statements(sources):
+        connection.execute(statement)
+    return connection
+
+
+def _write_empty(stored: Stored, path: Path) -> None:
+    schema.write(schema.arrow_schema(stored.name, stored.columns).empty_table(), stored.columns, path)
+
+
+def _write_catalog(statements: list[str], path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {views.quoted(path)} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute("USE made")
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute("USE memory")
+        connection.execute("DETACH made")

@@ -1,0 +1,155 @@
+"""From messages to typed rows: at sealing, for what is not sealed yet, and for a rebuild from Parquet. Pure.
+
+In: an Arrow table of `messages`. Out: one Arrow table for each typed table, and counts. Nothing here raises for what
+an upstream sent: a frame that is no JSON or has not its feed's shape has no typed row and counts as unparsed; a value
+that is not what its column declares is NULL and counts as unread. Both are in `messages` still, and a better
+declaration finds them there.
+
+Frames are parsed by the thousand in one call, once for all tables of a feed kind.
+"""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recorder.message import Mark
+from recorder.partitions.schema import COMMON, INITIAL, Column, Row, Table
+
+SLICE_FRAMES = 4096
+SLICE_BYTES = 8 << 20  # of JSON; parsed objects take some ten times as much
+
+# Stands between frames that are parsed together. Nobody else knows it, so where it is every second element of the
+# result, no two broken frames can have been read as whole ones ('[1' and '2]' are not '[1,2]').
+_BETWEEN = secrets.token_hex(8)
+_JOIN = f',"{_BETWEEN}",'
+
+_BROKEN = object()  # a frame that is no JSON
+_MISSHAPEN = (TypeError, LookupError, ValueError, AttributeError)
+
+
+@dataclass(slots=True)
+class Typed:
+    """What one table got out of the messages."""
+
+    table: Table
+    rows: pa.Table
+    unparsed: int = 0  # frames without the feed's shape
+    unread: Counter[str] = field(default_factory=Counter)  # column: values that were there and are NULL now
+
+
+def convert(messages: pa.Table, tables: Sequence[Table]) -> list[Typed]:
+    """The rows of `tables` that `messages` (rows in the schema of that name) hold, in order of position."""
+    typed = {table.name: (Typed(table, pa.table({})), [table.schema.empty_table()]) for table in tables}
+    text = pc.and_(pc.is_valid(messages["text"]), pc.invert(_marked(messages["mark"], Mark.ODD)))
+    usable = messages.filter(text)
+    for kind, feed_kind, wanting in _sources(usable, tables):
+        frames = usable.filter(pc.and_(pc.equal(usable["kind"], kind), pc.equal(usable["feed_kind"], feed_kind)))
+        for piece in _slices(frames):
+            parsed = _parse(piece["text"])
+            channels = piece["channel"].to_pylist()
+            for table in wanting:
+                result, chunks = typed[table.name]
+                chunks.append(_rows(result, piece, parsed, channels))
+    for result, chunks in typed.values():
+        # Several feed kinds may feed one table (headlines), so their rows are put back into order.
+        result.rows = pa.concat_tables(chunks).combine_chunks().sort_by("position") if len(chunks) > 2 else chunks[-1]
+    return [result for result, _ in typed.values()]
+
+
+def _sources(messages: pa.Table, tables: Sequence[Table]) -> Iterator[tuple[str, str, list[Table]]]:
+    """Which kinds of messages are there, and who wants them."""
+    there = messages.select(["kind", "feed_kind"]).group_by(["kind", "feed_kind"], use_threads=False).aggregate([])
+    for row in there.to_pylist():
+        kind, feed_kind = row["kind"], row["feed_kind"]
+        wanting = [t for t in tables if t.kind.word == kind and (not t.feed_kinds or feed_kind in t.feed_kinds)]
+        if wanting:
+            yield kind, feed_kind, wanting
+
+
+def _slices(frames: pa.Table) -> Iterator[pa.Table]:
+    """Cut into pieces of at most SLICE_FRAMES rows and about SLICE_BYTES of text."""
+    ends = pc.cumulative_sum(pc.cast(pc.binary_length(frames["text"]), pa.int64())).to_pylist()
+    start = 0
+    while start < len(ends):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, min(start + SLICE_FRAMES, bisect_right(ends, before + SLICE_BYTES)))
+        yield frames.slice(start, stop - start)
+        start = stop
+
+
+def _parse(texts: pa.ChunkedArray) -> list[Any]:
+    """Every frame as JSON, or _BROKEN."""
+    array = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
+    together = pc.binary_join(pa.ListArray.from_arrays([0, len(array)], array), _JOIN)[0].as_py()
+    try:
+        elements = orjson.loads(f"[{together}]")
+    except ValueError:
+        elements = []
+    if len(elements) == 2 * len(array) - 1 and elements[1::2].count(_BETWEEN) == len(array) - 1:
+        frames: list[Any] = elements[::2]
+        return frames
+    return [_parse_one(text) for text in array.to_pylist()]
+
+
+def _parse_one(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return _BROKEN
+
+
+def _rows(result: Typed, messages: pa.Table, frames: list[Any], channels: list[str]) -> pa.Table:
+    """The rows of one table from parsed frames; `messages` are the frames' own rows."""
+    table = result.table
+    rows: list[Row] = []
+    owners: list[int] = []
+    for owner, (frame, channel) in enumerate(zip(frames, channels, strict=True)):
+        try:
+            if frame is _BROKEN:
+                raise ValueError
+            found = list(table.rows(frame, channel))
+        except _MISSHAPEN:
+            result.unparsed += 1
+            continue
+        rows += found
+        owners += [owner] * len(found)
+    said = [column for column in (*COMMON, *table.carried) if column is not INITIAL]
+    # Only what is wanted: every row would drag a copy of its whole frame along.
+    owned = messages.select([column.name for column in said]).take(pa.array(owners, pa.int64()))
+    known = {column.name: owned[column.name] for column in said}
+    known[INITIAL.name] = _marked(owned["mark"], Mark.INITIAL)
+    own = {column.name: _values(column, rows, result.unread) for column in table.own}
+    return pa.table([(known | own)[column.name] for column in table.columns], schema=table.schema)
+
+
+def _values(column: Column, rows: list[Row], unread: Counter[str]) -> pa.Array:
+    """One column of the rows."""
+    given = [row.get(column.origin) for row in rows]
+    array = _array(given, column)
+    lost = array.null_count - given.count(None)
+    if lost:
+        unread[column.name] += lost
+    return array
+
+
+def _array(given: list[Any], column: Column) -> pa.Array:
+    if column.read is None and column.type in (pa.string(), pa.bool_()):
+        try:
+            return pa.array(given, column.type)  # the JSON values are the column's: no call for each
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            pass  # one of them is not
+    return pa.array(list(map(column.reader, given)), column.type)
+
+
+def _marked(mark: pa.ChunkedArray, flag: Mark) -> pa.ChunkedArray:
+    """Whether the words of a mark name this one."""
+    return pc.fill_null(pc.match_substring(mark, str(flag.words)), False)

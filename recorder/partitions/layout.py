@@ -1,0 +1,96 @@
+"""Where Parquet lives below the data directory, and what its names say. Pure.
+
+In: tables, positions and receive times. Out: paths and back again. A name carries the first and the last position of
+what the file covers, so doing a piece of work twice writes the same name twice, and an index can be made from names.
+
+    <table>/hot/hour=2026112119/<first>-<last>.parquet            what one seal made, positions with 20 digits
+    <table>/cold/date=2026-11-21/…                                compacted (another file's job)
+    <table>/hot/hour=0000000000/…                                 the seed: no rows, so that no glob is empty
+    <table>/_views/catalogue-expired-please-reconnect-….parquet   the sentinel of a generation: no rows
+
+Hours and dates are UTC and those of `received_ns`; a file never holds rows of two hours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+SECOND_NS = 1_000_000_000
+HOUR_NS = 3600 * SECOND_NS
+POSITION_DIGITS = 20  # as wide as an unsigned 64-bit number, so that names sort like positions
+
+SEED_HOUR = "0000000000"  # below every bound, so the seed is listed and never opened
+FIRST_HOUR = "1970010100"  # the bound of a hot glob while nothing has become cold
+
+_NAME = re.compile(r"(\d{20})-(\d{20,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of positions received within one hour: indexes `[start, stop)` of what was split."""
+
+    hour: str
+    start: int
+    stop: int
+
+
+def hour_of(received_ns: int) -> str:
+    """The UTC hour of a receive time, `YYYYMMDDHH`."""
+    return datetime.fromtimestamp(received_ns // SECOND_NS, UTC).strftime("%Y%m%d%H")
+
+
+def split_at_hours(received_ns: pa.Array) -> Iterator[Run]:
+    """Cut int64 receive times in order of position into runs of one hour each.
+
+    Receive times never go back within a recorder, so there is one run an hour; where they do (a foreign or repaired
+    journal), an hour has several runs with names of their own, and nothing is lost.
+    """
+    hours = pc.run_end_encode(pc.divide(received_ns, HOUR_NS))
+    start = 0
+    for hour, stop in zip(hours.values.to_pylist(), hours.run_ends.to_pylist(), strict=True):
+        yield Run(hour_of(hour * HOUR_NS), start, stop)
+        start = stop
+
+
+def hot_path(table: str, hour: str, first: int, last: int) -> str:
+    """The path, relative to the data directory, of what one seal made of positions first to last."""
+    return f"{table}/hot/hour={hour}/{first:0{POSITION_DIGITS}}-{last:0{POSITION_DIGITS}}.parquet"
+
+
+def hot_glob(table: str) -> str:
+    """Every hot file of a table, and its seed."""
+    return f"{table}/hot/hour=*/*.parquet"
+
+
+def seed_path(table: str) -> str:
+    """The file without rows that keeps the hot glob from being empty, which DuckDB 1.x takes for an error."""
+    return hot_path(table, SEED_HOUR, 0, 0)
+
+
+def sentinel_path(table: str, generation: str) -> str:
+    """The file without rows whose absence makes a connection that is too old fail; its name is the error text."""
+    return f"{table}/_views/catalogue-expired-please-reconnect-{generation}.parquet"
+
+
+def table_of(path: str) -> str:
+    """The table a path relative to the data directory belongs to."""
+    return PurePosixPath(path).parts[0]
+
+
+def hour_in(path: str) -> str | None:
+    """The hour of a hot part, None for any other path."""
+    folder = PurePosixPath(path).parts[-2:-1]
+    return folder[0].removeprefix("hour=") if folder and folder[0].startswith("hour=") else None
+
+
+def positions_in(path: str) -> tuple[int, int] | None:
+    """First and last position as the name says them, None where it is no name of a part."""
+    match = _NAME.fullmatch(PurePosixPath(path).name)
+    return (int(match[1]), int(match[2])) if match else None
