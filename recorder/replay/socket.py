@@ -1,0 +1,99 @@
+"""One client's socket: many messages in one write, and nobody waits for a client that does not read.
+
+In: encoded frames. Out: bytes on the transport at the end of the event loop's turn; a call when the connection is
+gone. What waits here or in the transport when a connection is cut is lost, as with any server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+
+CLOSE_TIMEOUT_S = 2.0
+BACKLOG_BYTES_MAX = 64 << 20  # waiting for one client, beyond the kernel's buffers
+_PONG = bytes((0x80 | Opcode.PONG,))
+
+
+class Socket(ServerConnection):
+    """A websockets connection that batches its writes, can be told to answer no pings, and says when it is gone."""
+
+    number = 0
+    on_lost: Callable[[Socket], None] | None = None
+    answers_pings: Callable[[], bool] | None = None
+    backlog_bytes_max = BACKLOG_BYTES_MAX
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._outbox: list[bytes] = []
+
+    def put(self, frames: bytes) -> bool:
+        """Queue encoded frames for this turn's write. False: the connection is on its way out."""
+        if self.protocol.state is not OPEN or self.transport.is_closing():
+            return False
+        if not self._outbox:
+            self.loop.call_soon(self.flush)
+        self._outbox.append(frames)
+        return True
+
+    def flush(self) -> None:
+        """Write what is queued; cut a client that has let too much wait already."""
+        if self._outbox and not self.transport.is_closing():
+            if self.transport.get_write_buffer_size() > self.backlog_bytes_max:
+                self.transport.abort()
+            else:
+                self.transport.write(b"".join(self._outbox))
+        self._outbox.clear()
+
+    async def end(self, code: int, reason: str) -> None:
+        """Close, and cut if the client does not answer in time.
+
+        websockets' own deadline starts once the close frame is out, which to a client that reads nothing is never.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.close(code, reason)
+        self.transport.abort()
+
+    def cut(self) -> None:
+        """End TCP with no close frame."""
+        self.flush()
+        self.transport.abort()
+
+    @property
+    def ended_by(self) -> tuple[int, str]:
+        """Code and reason of the first close frame, whoever sent it; 1006 where there was none."""
+        protocol = self.protocol
+        first = protocol.close_rcvd if protocol.close_rcvd_then_sent else protocol.close_sent or protocol.close_rcvd
+        return (1006, "") if first is None else (int(first.code), first.reason)
+
+    # --- websockets' own hooks --------------------------------------------------------------------------------
+
+    def send_data(self) -> None:
+        self.flush()  # pongs and close frames come after what was said before
+        if self.answers_pings is not None and not self.answers_pings():
+            self.protocol.writes[:] = [data for data in self.protocol.writes if data[:1] != _PONG]
+        super().send_data()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost(self)
+
+
+def encode(payload: bytes, is_text: bool, fragment_bytes_max: int | None, extensions: Sequence[Any] = ()) -> bytes:
+    """A message as WebSocket frames of a server; longer ones than `fragment_bytes_max` in several."""
+    size = fragment_bytes_max or max(len(payload), 1)
+    pieces = [payload[at : at + size] for at in range(0, len(payload), size)] or [b""]
+    opcode = Opcode.TEXT if is_text else Opcode.BINARY
+    return b"".join(
+        Frame(Opcode.CONT if index else opcode, piece, fin=index == len(pieces) - 1).serialize(
+            mask=False, extensions=extensions
+        )
+        for index, piece in enumerate(pieces)
+    )
