@@ -282,7 +282,9 @@ class Channel:
         else:
             self._serving = None
             self._redial.ended(link.proven_ns, now)
-        self._open_gap(link.last_received_ns or now.utc_ns, cause)
+        # What proves a snapshot channel to be alive is data and nothing else.
+        proof_ns = link.last_data_ns if self.subscription.snapshots else link.last_received_ns
+        self._open_gap(proof_ns or now.utc_ns, cause)
         return self._wait_s(self._redial, now)
 
     def _wait_s(self, redial: Redial, now: Moment) -> float:

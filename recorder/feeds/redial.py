@@ -14,6 +14,7 @@ from recorder.clock import SECOND_NS, Moment
 from recorder.settings import Redial as RedialSettings
 
 DAY_NS = 86_400 * SECOND_NS
+DOUBLINGS_MAX = 30  # 2**30 times half a second is 17 years; without a bound, years of failures would overflow
 
 
 class Redial:
@@ -51,7 +52,7 @@ class Redial:
         """
         if loud:
             seconds = max(seconds, min(seconds * 2**self._orders, self._settings.refused_max_s))
-            self._orders += 1
+            self._orders = min(self._orders + 1, DOUBLINGS_MAX)
         self._order(now.monotonic_ns + int(seconds * SECOND_NS))
         return seconds
 
@@ -66,8 +67,7 @@ class Redial:
     def _ladder_ns(self) -> int:
         if self._tries == 0:
             return 0
-        # 2**30 times half a second is 17 years: the exponent is bounded so that a year of failures cannot overflow.
-        wait_s = min(self._settings.first_s * 2 ** min(self._tries - 1, 30), self._settings.max_s)
+        wait_s = min(self._settings.first_s * 2 ** min(self._tries - 1, DOUBLINGS_MAX), self._settings.max_s)
         # Between half and all of the wait: many recorders cut off together must not come back together.
         return int(wait_s * (0.5 + 0.5 * self._chance()) * SECOND_NS)
 

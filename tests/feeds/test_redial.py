@@ -70,6 +70,7 @@ def test_an_order_to_wait_is_kept() -> None:
 def test_a_repeated_loud_refusal_is_retried_ever_more_slowly_but_for_ever() -> None:
     redial = Redial(Settings(refused_max_s=900))
     assert [redial.wait(60, at(0), loud=True) for _ in range(6)] == [60, 120, 240, 480, 900, 900]
+    assert {redial.wait(60, at(0), loud=True) for _ in range(5000)} == {900}
 
 
 def test_an_order_longer_than_the_cap_is_obeyed() -> None:

@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import orjson
 
@@ -78,10 +79,11 @@ class Vendor:
 
     def send(self, connection: int, *payloads: bytes) -> None:
         frames = [Frame(payload) for payload in payloads]
-        self.after(
-            WAY_NS,
-            lambda: connection in self.open and self.obey(self.channel.received(connection, frames, self.moment)),
-        )
+        self.after(WAY_NS, partial(self.arrive, connection, frames))
+
+    def arrive(self, connection: int, frames: list[Frame]) -> None:
+        if connection in self.open:
+            self.obey(self.channel.received(connection, frames, self.moment))
 
     def obey(self, commands: list[Command]) -> None:
         for command in commands:
@@ -91,12 +93,12 @@ class Vendor:
                 case Write(_, Kind.LIFECYCLE, _, payloads):
                     self.entries += map(lifecycle.read, payloads)
                 case Dial(connection, _):
-                    self.after(3 * WAY_NS, lambda n=connection: self.accept(n))
+                    self.after(3 * WAY_NS, partial(self.accept, connection))
                 case Say(connection, text):
-                    self.after(WAY_NS, lambda n=connection, t=text: self.hear(n, t))
+                    self.after(WAY_NS, partial(self.hear, connection, text))
                 case Close(connection, code, _):
                     self.subscribed.discard(connection)
-                    self.after(2 * WAY_NS, lambda n=connection, c=code: self.end(n, c, by_us=True))
+                    self.after(2 * WAY_NS, partial(self.end, connection, code, by_us=True))
 
     def accept(self, connection: int) -> None:
         if len(self.open) >= self.slots:
