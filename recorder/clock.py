@@ -31,6 +31,10 @@ class Clock:
         self._floor_ns = floor_ns
         self.behind_ns = 0
 
+    def not_before(self, floor_ns: int) -> None:
+        """UTC does not go below this: what an earlier recorder of the same directory reached."""
+        self._floor_ns = max(self._floor_ns, floor_ns)
+
     def now(self) -> Moment:
         wall_ns = time.time_ns()
         if wall_ns >= self._floor_ns:

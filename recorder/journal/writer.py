@@ -1,0 +1,330 @@
+"""Group commit: what arrives becomes durable, in order, off the event loop.
+
+In: frames as the event loop reads them. Out: their positions at once; the durable position one commit interval and one
+fsync later. If the power fails, everything up to the durable position is there, and of what was behind it, whole
+groups or nothing. A commit that fails acknowledges nothing and keeps its messages; it is tried again on a new
+connection until it succeeds or the journal gives up, loudly. What damage did is recover.py's job; when to seal, the
+daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from recorder import settings
+from recorder.clock import SECOND_NS, Clock, Moment
+from recorder.errors import JournalFailed
+from recorder.journal.figures import Figures
+from recorder.journal.group import STREAMS_MAX, GroupBuilder
+from recorder.journal.lock import DirectoryLock
+from recorder.journal.recover import Opening, open_store
+from recorder.journal.standing import Standing
+from recorder.journal.store import STORE_FILE, Store
+from recorder.message import Kind, Mark, Stream
+
+T = TypeVar("T")
+
+
+class Journal:
+    """The one writer of a data directory. Everything but `durable` and `figures` belongs to the event loop."""
+
+    def __init__(
+        self, data: Path, limits: settings.Journal, clock: Clock, lock: DirectoryLock, store: Store, standing: Standing
+    ) -> None:
+        self.standing = standing
+        self.opening = Opening()
+        self.failed: JournalFailed | None = None
+        self.figures = Figures()
+        self.durable = store.durable_position()
+        self._data = data
+        self._limits = limits
+        self._clock = clock
+        self._lock = lock
+        self._store = store
+        self._trusted = True  # the connection: not after it failed
+        self._next_position = self.durable + 1
+        self._changed = threading.Condition()  # guards the four below
+        self._queue: deque[GroupBuilder] = deque()  # the last one is being filled
+        self._work: deque[Callable[[], None]] = deque()
+        self._closing = False
+        self._announcing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_durable: list[Callable[[int], None]] = []
+        self._on_pressure: list[Callable[[bool], None]] = []
+        self._on_failed: list[Callable[[JournalFailed], None]] = []
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._pressed_ns = 0
+        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
+
+    @classmethod
+    def open(cls, data: Path, limits: settings.Journal, clock: Clock) -> Journal:
+        """Lock the directory, bring the journal in order and start writing. May take seconds after damage.
+
+        Raises DataDirectoryBusy or JournalFailed. The clock does not go below what was recorded before.
+        """
+        try:
+            lock = DirectoryLock.acquire(data, clock)
+        except OSError as error:
+            raise JournalFailed(data, str(error)) from error
+        try:
+            store, standing, opening = open_store(data, lock.published, clock)
+            journal = cls(data, limits, clock, lock, store, standing)
+        except BaseException:
+            lock.release()
+            raise
+        journal.opening = opening
+        clock.not_before(standing.last_received_ns)
+        lock.publish(journal.durable)
+        journal._thread.start()
+        return journal
+
+    # --- the event loop's side ------------------------------------------------------------------------------
+
+    def append(
+        self, stream: Stream, kind: Kind, connection: int, payloads: Sequence[bytes], mark: Mark, moment: Moment
+    ) -> int:
+        """Accept frames that arrived together; answers the position of the first. They are not durable yet.
+
+        Never refuses for want of space: who reads sockets stops when told of pressure. Raises JournalFailed.
+        """
+        with self._changed:
+            if self.failed:
+                raise self.failed
+            if self._closing:
+                raise RuntimeError("the journal is closed")
+            first = self._next_position
+            if payloads:
+                self._fill(stream, kind, connection, payloads, mark, moment)
+        if self.figures.buffered_bytes > self._limits.buffer_bytes_max and not self.figures.under_pressure:
+            self._press(True)
+        return first
+
+    def _fill(
+        self, stream: Stream, kind: Kind, connection: int, payloads: Sequence[bytes], mark: Mark, moment: Moment
+    ) -> None:
+        if not self._queue or self._is_full(self._queue[-1]):
+            self._queue.append(GroupBuilder(self._next_position))
+        filling = self._queue[-1]
+        begun = filling.count == 0
+        grown = filling.add(stream, kind, connection, payloads, mark, moment)
+        self._next_position += len(payloads)
+        self.figures.buffered_bytes += grown
+        self.figures.buffered_bytes_max = max(self.figures.buffered_bytes_max, self.figures.buffered_bytes)
+        if begun or self._is_full(filling):
+            self._changed.notify()
+
+    def _is_full(self, group: GroupBuilder) -> bool:
+        return group.byte_count >= self._limits.group_bytes_max or group.stream_count >= STREAMS_MAX
+
+    def on_durable(self, callback: Callable[[int], None]) -> None:
+        """Call it on the event loop with the durable position after a commit, or after several at once."""
+        self._loop = asyncio.get_running_loop()
+        self._on_durable.append(callback)
+
+    def on_pressure(self, callback: Callable[[bool], None]) -> None:
+        """Call it on the event loop with True when too much is buffered, with False when half of that is."""
+        self._loop = asyncio.get_running_loop()
+        self._on_pressure.append(callback)
+
+    def on_failed(self, callback: Callable[[JournalFailed], None]) -> None:
+        """Call it on the event loop, once, when the journal has given up."""
+        self._loop = asyncio.get_running_loop()
+        self._on_failed.append(callback)
+        if self.failed:
+            self._tell_loop()
+
+    async def wait_durable(self, position: int) -> None:
+        """Return when `position` is durable. Raises JournalFailed when it will not be."""
+        self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((position, future))
+        self._announce()
+        await future
+
+    async def call(self, work: Callable[[Store], T]) -> T:
+        """Do something with the store on the writer's thread, between commits; keep it short. Raises what it raises."""
+        done: Future[T] = Future()
+
+        def run() -> None:
+            if self.failed:
+                done.set_exception(self.failed)
+                return
+            try:
+                done.set_result(work(self._trustworthy()))
+            except sqlite3.Error as error:
+                self._trusted = False
+                done.set_exception(error)
+            except BaseException as error:
+                done.set_exception(error)
+
+        with self._changed:
+            if self.failed:
+                raise self.failed
+            if self._closing:
+                raise RuntimeError("the journal is closed")
+            self._work.append(run)
+            self._changed.notify()
+        return await asyncio.wrap_future(done)
+
+    async def close(self) -> None:
+        """Make everything durable, leave the database in one file and let the directory go. Raises JournalFailed."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._lock.release()
+        self._announce()
+        if self.failed:
+            raise self.failed
+
+    def _announce(self) -> None:
+        """On the event loop: tell of what the writer did."""
+        self._announcing = False
+        durable, failed = self.durable, self.failed
+        for callback in self._on_durable:
+            callback(durable)
+        waiting, self._waiting = self._waiting, []
+        for position, future in waiting:
+            if future.done():
+                continue
+            if position <= durable:
+                future.set_result(None)
+            elif failed:
+                future.set_exception(failed)
+            else:
+                self._waiting.append((position, future))
+        if self.figures.under_pressure and self.figures.buffered_bytes * 2 <= self._limits.buffer_bytes_max:
+            self._press(False)
+        if failed:
+            callbacks, self._on_failed = self._on_failed, []
+            for told in callbacks:
+                told(failed)
+
+    def _press(self, under_pressure: bool) -> None:
+        now_ns = self._clock.now().monotonic_ns
+        self.figures.under_pressure = under_pressure
+        if under_pressure:
+            self.figures.under_pressure_times += 1
+            self._pressed_ns = now_ns
+        else:
+            self.figures.under_pressure_ns += now_ns - self._pressed_ns
+        for callback in self._on_pressure:
+            callback(under_pressure)
+
+    # --- the writer's thread --------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        try:
+            while task := self._next_task():
+                if isinstance(task, GroupBuilder):
+                    self._commit(task)
+                else:
+                    task()
+            with suppress(sqlite3.Error):  # everything is durable in the log as well
+                self._trustworthy().checkpoint()
+        except JournalFailed as failed:
+            self.failed = failed
+        except BaseException as error:  # whatever it is, nobody may believe that recording goes on
+            self.failed = JournalFailed(self._data / STORE_FILE, repr(error))
+        self._store.close()
+        with self._changed:
+            self._closing = True
+            work, self._work = self._work, deque()
+        for run in work:
+            run()
+        self._tell_loop()
+
+    def _next_task(self) -> GroupBuilder | Callable[[], None] | None:
+        """A group whose time has come, else a piece of work; None when closing and nothing is left."""
+        due = False
+        with self._changed:
+            while True:
+                wait_s: float | None = None
+                if self._queue:
+                    group = self._queue[0]
+                    age_ns = self._clock.now().monotonic_ns - group.first_monotonic_ns
+                    wait_s = self._limits.commit_interval_ms / 1000 - age_ns / SECOND_NS
+                    if due or wait_s <= 0 or self._closing or self._is_full(group):
+                        return self._queue.popleft()
+                if self._work:
+                    return self._work.popleft()
+                if self._closing and not self._queue:
+                    return None
+                due = not self._changed.wait(wait_s) and wait_s is not None
+
+    def _commit(self, group: GroupBuilder) -> None:
+        packed = group.pack()
+        first, last = group.first_position, group.last_position
+        began_ns = self._clock.now().monotonic_ns
+        failing_since_ns: int | None = None
+        while True:
+            try:
+                store = self._trustworthy()
+                if failing_since_ns is None or store.durable_position() < first:  # else it was only not confirmed
+                    store.append(packed, first, last, *group.received_ns)
+                break
+            except (sqlite3.Error, OSError, JournalFailed) as error:
+                self._trusted = False
+                self.figures.commits_failed += 1
+                now_ns = self._clock.now().monotonic_ns
+                failing_since_ns = failing_since_ns or now_ns
+                if (now_ns - failing_since_ns) / SECOND_NS >= self._limits.give_up_s:
+                    raise JournalFailed(self._data / STORE_FILE, str(error)) from error
+            time.sleep(self._limits.retry_s)
+            self.figures.retries += 1
+            began_ns = self._clock.now().monotonic_ns
+        self._publish(group, len(packed), began_ns)
+        if store.checkpoint_due:
+            self._checkpoint(store)
+
+    def _publish(self, group: GroupBuilder, packed_bytes: int, began_ns: int) -> None:
+        now_ns = self._clock.now().monotonic_ns
+        figures = self.figures
+        figures.commit.take(now_ns - began_ns)
+        figures.received_to_durable.take_since(group.arrivals(), now_ns)
+        figures.messages += group.count
+        figures.bytes += packed_bytes
+        figures.groups += 1
+        with self._changed:
+            figures.buffered_bytes -= group.byte_count
+        self._lock.publish(group.last_position)
+        self.durable = group.last_position
+        self._tell_loop()
+
+    def _checkpoint(self, store: Store) -> None:
+        began_ns = self._clock.now().monotonic_ns
+        try:
+            store.checkpoint()
+        except sqlite3.Error:  # nothing is lost by it; the log grows until it succeeds
+            self._trusted = False
+        self.figures.checkpoints += 1
+        self.figures.checkpoint.take(self._clock.now().monotonic_ns - began_ns)
+
+    def _trustworthy(self) -> Store:
+        """The store; after a failure a new connection, and only when all it shows was written to the disk again.
+
+        After a failed fsync the kernel may hold pages it calls clean and never wrote, so what can be read back is no
+        proof. A checkpoint writes every page of the log anew, to another file, and has its own fsync.
+        """
+        if not self._trusted:
+            self._store.close()
+            self._store = Store.open(self._data)
+            if not self._store.checkpoint():
+                raise sqlite3.OperationalError("a reader keeps the write-ahead log from being taken up")
+            self._trusted = True
+        return self._store
+
+    def _tell_loop(self) -> None:
+        if self._loop is not None and not self._announcing:
+            self._announcing = True
+            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                self._loop.call_soon_threadsafe(self._announce)
