@@ -8,6 +8,11 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from datetime import UTC, datetime
+
+from recorder.clock import SECOND_NS
+
+YEAR_2000_NS = 946_684_800 * SECOND_NS  # above it a number of nanoseconds is a moment, not a duration
 
 
 class Line(logging.Formatter):
@@ -20,13 +25,15 @@ class Line(logging.Formatter):
         if record.levelno >= logging.WARNING:
             words.append(record.levelname)
         words.append(record.getMessage())
-        words += [f"{name}={_plain(value)}" for name, value in fields.items()]
+        words += [f"{name}={_plain(name, value)}" for name, value in fields.items()]
         if record.exc_info:
             words.append("\n" + self.formatException(record.exc_info))
         return " ".join(words)
 
 
-def _plain(value: object) -> str:
+def _plain(name: str, value: object) -> str:
+    if name.endswith("_ns") and isinstance(value, int) and value > YEAR_2000_NS:
+        return datetime.fromtimestamp(value / SECOND_NS, UTC).isoformat(timespec="milliseconds")
     text = str(value)
     return repr(text) if not text or any(c.isspace() or not c.isprintable() for c in text) else text
 
@@ -36,5 +43,5 @@ def start(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("apscheduler", "asyncio"):
+    for noisy in ("apscheduler", "asyncio", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -21,3 +21,9 @@ def test_a_warning_says_so() -> None:
 
 def test_a_value_cannot_forge_a_second_line() -> None:
     assert line(logging.INFO, "x", error="one\ntwo") == "x error='one\\ntwo'"
+
+
+def test_a_moment_is_shown_as_one() -> None:
+    assert line(logging.INFO, "gap.opened", since_ns=1795358495037228467) == (
+        "gap.opened since_ns=2026-11-22T14:41:35.037+00:00"
+    )
