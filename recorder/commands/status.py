@@ -14,9 +14,9 @@ import orjson
 
 from recorder.clock import SECOND_NS, Clock
 from recorder.commands import show
+from recorder.journal.lock import LOCK_FILE
 
-LOCK = "recorder.lock"
-STATUS = "_status.json"
+STATUS_FILE = "_status.json"
 STALE_S = 10  # written every second; a machine that swaps may take some
 
 
@@ -33,14 +33,14 @@ def main(data: Path, *, as_json: bool) -> int:
         _show(told, running, age_s or 0.0)
     if not running:
         return 1
-    silent = told is None or any(feed.get("gap") for feed in told.get("feeds", {}).values())
+    silent = told is None or any(feed["gap"] for feed in told["feeds"].values())
     return 3 if silent or (age_s or 0.0) > STALE_S else 0
 
 
 def is_running(data: Path) -> bool:
     """Whether a recorder holds the folder's lock. Has it for microseconds itself, shared, if none does."""
     try:
-        with (data / LOCK).open("rb") as lock:
+        with (data / LOCK_FILE).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -52,7 +52,7 @@ def is_running(data: Path) -> bool:
 def read(data: Path) -> dict[str, Any] | None:
     """The last status written; None where there never was one."""
     try:
-        told: dict[str, Any] = orjson.loads((data / STATUS).read_bytes())
+        told: dict[str, Any] = orjson.loads((data / STATUS_FILE).read_bytes())
     except FileNotFoundError:
         return None
     return told
@@ -61,22 +61,33 @@ def read(data: Path) -> dict[str, Any] | None:
 def _show(told: dict[str, Any], running: bool, age_s: float) -> None:
     now_ns = told["written_ns"]
     if running:
-        print(f"running since {show.moment(told.get('started_ns'))}, pid {told.get('pid')}")
+        print(f"running since {show.moment(told['started_ns'])}, pid {told['pid']}, version {told['version']}")
     else:
         print(f"not running; this is how it was at {show.moment(now_ns)}")
     if running and age_s > STALE_S:
         print(f"but its status is {age_s:.0f} s old: it hangs or cannot write")
-    print(f"durable up to position {told.get('durable_position')}, sealed up to {told.get('sealed_position')}\n")
-    rows = []
-    for name, feed in told.get("feeds", {}).items():
-        last_ns, gap = feed.get("last_data_ns"), feed.get("gap")
-        since = f"{(now_ns - last_ns) / SECOND_NS:.1f} s ago" if last_ns else None
-        rows.append(
-            [name, feed.get("kind"), feed.get("state"), feed.get("connections"), feed.get("messages"), since, gap]
-        )
-    show.table(["feed", "kind", "state", "connections", "messages", "last data", "gap"], rows)
+    print(f"everything up to position {told['durable_position']} is durable\n")
+    rows = [
+        [
+            name,
+            feed["kind"],
+            feed["state"],
+            feed["messages"],
+            _ago(feed["last_data_ns"], now_ns),
+            feed["rotations"],
+            feed["reconnects"],
+            f"{feed['gap']['cause']}, since {_ago(feed['gap']['since_ns'], now_ns)}" if feed["gap"] else None,
+        ]
+        for name, feed in told["feeds"].items()
+    ]
+    show.table(["feed", "kind", "state", "messages", "last data", "rotations", "reconnects", "open gap"], rows)
     print()
     for part in ("journal", "seal", "disk"):
-        facts = ", ".join(f"{key} {value}" for key, value in told.get(part, {}).items())
-        if facts:
-            print(f"{part:<8}{facts}")
+        print(f"{part:<8}" + ", ".join(f"{name} {value}" for name, value in told[part].items()))
+    failed = [job for job in told["jobs"] if job["last_outcome"] not in ("ok", "not run yet")]
+    for job in failed:
+        print(f"job {job['job']} failed: {job['last_outcome']}")
+
+
+def _ago(then_ns: int | None, now_ns: int) -> str | None:
+    return f"{(now_ns - then_ns) / SECOND_NS:.1f} s ago" if then_ns else None

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,15 +23,27 @@ def running(tmp_path: Path) -> Iterator[None]:
 
 def told(data: Path, *, gap: str | None = None, age_s: float = 0) -> None:
     now_ns = time.time_ns() - int(age_s * 1e9)
-    feed: dict[str, Any] = {"kind": "finlight", "state": "receiving", "connections": 1, "messages": 1234}
     status = {
         "written_ns": now_ns,
         "pid": 77,
+        "version": "1.2.3",
         "started_ns": now_ns - 10**12,
         "durable_position": 4711,
-        "sealed_position": 4000,
-        "feeds": {"news": feed | {"last_data_ns": now_ns - 10**9, "gap": gap}},
+        "feeds": {
+            "news": {
+                "kind": "finlight",
+                "state": "receiving",
+                "messages": 1234,
+                "last_data_ns": now_ns - 10**9,
+                "rotations": 3,
+                "reconnects": 0,
+                "gap": {"since_ns": now_ns - 5 * 10**9, "cause": gap} if gap else None,
+            }
+        },
         "journal": {"buffer_bytes": 0},
+        "seal": {},
+        "jobs": [{"job": "seal", "last_outcome": "OSError: full"}, {"job": "status", "last_outcome": "ok"}],
+        "disk": {"free_bytes": 5},
     }
     (data / "_status.json").write_text(json.dumps(status))
 
@@ -53,7 +64,16 @@ def test_running_and_receiving_is_exit_code_0(tmp_path: Path, running: None) -> 
 def test_people_see_each_feed_and_how_far_it_is_durable(tmp_path: Path, running: None) -> None:
     told(tmp_path)
     shown = status(tmp_path).stdout
-    for word in ("running since", "pid 77", "4711", "news", "receiving", "1.0 s ago", "buffer_bytes 0"):
+    for word in (
+        "running since",
+        "pid 77",
+        "4711",
+        "news",
+        "receiving",
+        "1.0 s ago",
+        "buffer_bytes 0",
+        "job seal failed",
+    ):
         assert word in shown
 
 
@@ -61,7 +81,7 @@ def test_open_gap_is_exit_code_3(tmp_path: Path, running: None) -> None:
     told(tmp_path, gap="connection lost")
     done = status(tmp_path)
     assert done.exit_code == 3
-    assert "connection lost" in done.stdout
+    assert "connection lost, since 5.0 s ago" in done.stdout
 
 
 def test_status_that_is_no_longer_written_is_exit_code_3_and_said(tmp_path: Path, running: None) -> None:
