@@ -269,6 +269,19 @@ def test_a_process_that_slept_gives_the_upstream_its_time_once_more() -> None:
     assert conversation.wake_ns == at(325).monotonic_ns
 
 
+def test_a_process_that_slept_also_waits_for_the_admission_once_more() -> None:
+    conversation = opened()
+    assert [type(action) for action in conversation.tick(at(300))] == [Send]
+    assert lived(conversation, 1000, [PONG])[-1] == (360, HangUp(1000, "", "not admitted"))
+
+
+def test_an_upstream_that_answered_is_excused_again() -> None:
+    conversation = opened()
+    for second in range(300, 3000, 300):
+        assert [type(action) for action in conversation.tick(at(second))] == [Send]
+        told(conversation, ADMIT, when=second + 1)
+
+
 def test_a_process_that_keeps_sleeping_does_not_excuse_a_dead_connection_for_ever() -> None:
     conversation = opened()
     told(conversation, ADMIT, when=1)
@@ -286,7 +299,7 @@ def marks(conversation: FinlightConversation, *payloads: bytes, when: float) -> 
 def test_enhanced_stream_begins_with_an_article_that_is_no_news() -> None:
     conversation = opened()
     assert marks(conversation, ADMIT, ARTICLE, ARTICLE, when=1) == [Mark.INITIAL, Mark.NONE]
-    assert marks(conversation, ARTICLE, when=1.1) == [Mark.NONE]
+    assert marks(conversation, ARTICLE, b" " + ARTICLE, when=1.1) == [Mark.NONE]
 
 
 def test_the_initial_article_may_come_without_admission() -> None:
