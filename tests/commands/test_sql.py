@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,14 @@ def test_wrong_statement_is_one_message_and_exit_code_1(statement: str, recordin
 def test_statement_without_a_result_is_no_error(recording: Path) -> None:
     assert sql(recording, "CREATE TABLE mine AS SELECT 1; DROP TABLE mine", "--json").exit_code == 0
     assert sql(recording, "/* nothing */").exit_code == 0
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("statement", re.findall(r'(?m)^recorder sql "([^"]+)"', README))
+def test_statements_in_readme_have_answers(statement: str, recording: Path) -> None:
+    assert rows(recording, statement)
 
 
 def test_folder_without_a_recording_says_so(tmp_path: Path) -> None:
