@@ -1,8 +1,8 @@
 """The recorder as a whole: from the lock on its data directory to the last fsync.
 
-In: settings and secrets. Out: a data directory that grows until it is told to stop. Here the rooms are wired together and
-nothing is decided. If the power fails, everything at or below the durable position is there, and the next start writes
-the gap with the bounds that the journal tells.
+In: settings and secrets. Out: a data directory that grows until it is told to stop. Here the rooms are wired together
+and nothing is decided. If the power fails, everything at or below the durable position is there, and the next start
+writes the gap with the bounds that the journal tells.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from recorder.feeds.connection import Connection
 from recorder.feeds.feed import NEVER_NS, Frame, Request
 from recorder.message import Kind, Mark, Stream
 
+UNREAD_S = 1.0  # after a pause: what waited in the kernel is read before watchdogs look again
+
 Append = Callable[[Stream, Kind, int, Sequence[bytes], Mark, Moment], object]
 Connect = Callable[[Request, "Ear"], Connection]
 
@@ -82,8 +84,11 @@ class Keeper:
             self._timer.cancel()
 
     def pause(self) -> None:
-        """Read no further: the journal cannot follow."""
+        """Read no further: the journal cannot follow. What waits unread is no silence, so watchdogs wait too."""
         self._paused = True
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         for connection in self._connections.values():
             connection.pause()
 
@@ -91,6 +96,7 @@ class Keeper:
         self._paused = False
         for connection in self._connections.values():
             connection.resume()
+        self._timer = asyncio.get_running_loop().call_later(UNREAD_S, self._tick)
 
     def forget(self, number: int) -> None:
         self._connections.pop(number, None)
@@ -124,6 +130,8 @@ class Keeper:
             connection.pause()
 
     def _wake(self) -> None:
+        if self._paused:
+            return
         wake_ns = self.channel.wake_ns(self.clock.now())
         if wake_ns >= NEVER_NS:
             return

@@ -1,0 +1,188 @@
+"""A keeper with a real channel and real sockets to a small real server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from recorder import lifecycle
+from recorder.clock import Clock, Moment
+from recorder.feeds.channel import Channel
+from recorder.feeds.connection import Connection
+from recorder.feeds.feed import Request
+from recorder.feeds.finlight import FinlightSubscription
+from recorder.feeds.keeper import Ear, Keeper
+from recorder.feeds.redial import Redial
+from recorder.message import Kind, Mark, Stream
+from recorder.settings import Finlight, Limits
+from recorder.settings import Redial as RedialSettings
+
+ADMIT = '{"action":"admit"}'
+
+
+def article(number: int) -> str:
+    return f'{{"action":"sendArticle","data":{{"link":"https://news/{number}"}}}}'
+
+
+class Book:
+    """Takes what would go to the journal."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Kind, bytes, Moment]] = []
+        self.changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def append(
+        self, stream: Stream, kind: Kind, connection: int, payloads: Sequence[bytes], mark: Mark, moment: Moment
+    ) -> int:
+        self.messages += [(kind, payload, moment) for payload in payloads]
+        task = asyncio.ensure_future(self._tell())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return len(self.messages)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self.changed:
+            await self.changed.wait_for(holds)
+
+    @property
+    def articles(self) -> list[str]:
+        return [payload.decode() for kind, payload, _ in self.messages if kind is Kind.DATA]
+
+    @property
+    def events(self) -> list[str]:
+        return [str(lifecycle.read(payload)["event"]) for kind, payload, _ in self.messages if kind is Kind.LIFECYCLE]
+
+
+Serve = Callable[[Callable[[ServerConnection], Awaitable[None]]], Awaitable[Keeper]]
+
+
+@pytest.fixture
+def book() -> Book:
+    return Book()
+
+
+@pytest.fixture
+async def against(book: Book) -> AsyncIterator[Serve]:
+    servers = []
+    keepers = []
+
+    async def start(handler: Callable[[ServerConnection], Awaitable[None]]) -> Keeper:
+        server = await serve(handler, "127.0.0.1", 0)
+        servers.append(server)
+        port = server.sockets[0].getsockname()[1]
+        feed = Finlight(kind="finlight", url=f"ws://127.0.0.1:{port}")
+        redial = RedialSettings(first_s=0.05, max_s=0.1)
+        clock = Clock()
+        channel = Channel(
+            FinlightSubscription("news", feed, "key"), lambda: Redial(redial), None, itertools.count(1).__next__, 1.0
+        )
+
+        def connect(request: Request, ear: Ear) -> Connection:
+            return Connection(request, ear, clock, redial, Limits())
+
+        keeper = Keeper(channel, clock, book.append, connect)
+        keepers.append(keeper)
+        keeper.start(clock.now().utc_ns, "start")
+        return keeper
+
+    yield start
+    for keeper in keepers:
+        if not keeper.channel.stopping:
+            await keeper.stop("stopped", 1.0)
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+async def test_what_an_upstream_sends_is_written_in_order(book: Book, against: Serve) -> None:
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        for number in range(100):
+            await socket.send(article(number))
+        await socket.wait_closed()
+
+    await against(upstream)
+    await book.until(lambda: len(book.articles) == 100)
+    assert book.articles == [article(number) for number in range(100)]
+    moments = [moment.utc_ns for _, _, moment in book.messages]
+    assert moments == sorted(moments)
+
+
+async def test_a_closed_connection_is_dialled_again(book: Book, against: Serve) -> None:
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        await socket.close(1001, "Going away")
+
+    await against(upstream)
+    await book.until(lambda: book.events.count("connection.closed") >= 3)
+    assert book.events.count("gap.opened") >= 2
+
+
+async def test_stopping_keeps_what_comes_before_the_upstream_answers_the_close(book: Book, against: Serve) -> None:
+    told = asyncio.Event()
+
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        await told.wait()
+        await socket.send(article(1))
+        await socket.wait_closed()
+
+    keeper = await against(upstream)
+    await book.until(lambda: "connection.proven" in book.events)
+    told.set()
+    await book.until(lambda: len(book.articles) == 1)
+    await keeper.stop("stopped", 5.0)
+    assert keeper.channel.idle
+    assert book.events[-1] == "connection.closed"
+
+
+async def test_stopping_does_not_wait_for_an_upstream_that_never_answers(book: Book, against: Serve) -> None:
+    never = asyncio.Event()
+
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        socket.transport.pause_reading()
+        await never.wait()
+
+    keeper = await against(upstream)
+    await book.until(lambda: "connection.proven" in book.events)
+    async with asyncio.timeout(20):
+        await keeper.stop("stopped", 0.05)
+    assert keeper.channel.idle
+    never.set()
+
+
+async def test_while_paused_nothing_is_read_and_afterwards_nothing_is_missing(book: Book, against: Serve) -> None:
+    go, sent = asyncio.Event(), asyncio.Event()
+
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        await go.wait()
+        for number in range(10):
+            await socket.send(article(number))
+        sent.set()
+        await socket.wait_closed()
+
+    keeper = await against(upstream)
+    await book.until(lambda: "connection.proven" in book.events)
+    keeper.pause()
+    go.set()
+    await sent.wait()
+    await asyncio.sleep(0)
+    assert book.articles == []
+    keeper.resume()
+    await book.until(lambda: len(book.articles) == 10)
