@@ -116,7 +116,9 @@ def _write_catalog(statements: list[str], path: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH {views.quoted(path)} AS made (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE made")
+        connection.execute("BEGIN")
         for statement in statements:
             connection.execute(statement)
+        connection.execute("COMMIT")
         connection.execute("USE memory")
         connection.execute("DETACH made")

@@ -11,6 +11,7 @@ go by a hot glob, a list of cold files and a sentinel; what goes wrong without e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,19 +178,24 @@ def name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+def literally(path: str | Path) -> str:
+    """A path in which DuckDB finds no pattern, whatever the user named the folder."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path))
+
+
 def names(columns: Iterable[Column]) -> str:
     return ", ".join(name(column.name) for column in columns)
 
 
 def read_files(paths: Sequence[str | Path]) -> str:
     """A scan of these files; a missing one is an error."""
-    return f"read_parquet([{', '.join(map(quoted, paths))}], hive_partitioning = false)"
+    return f"read_parquet([{', '.join(quoted(literally(path)) for path in paths)}], hive_partitioning = false)"
 
 
 def published(data: Path, stored: Stored, cold: Sequence[str], hot_since: str, generation: str) -> str:
     """How a reader of the catalogue finds a table's rows."""
     listed = [data / layout.sentinel_path(stored.name, generation), *(data / path for path in cold)]
-    glob = quoted(data / layout.hot_glob(stored.name))
+    glob = quoted(f"{literally(data)}/{layout.hot_glob(stored.name)}")
     columns = names(stored.columns)
     hot = f"read_parquet({glob}, hive_partitioning = true, hive_types = {{'hour': VARCHAR}})"
     # Names are declared in this project, paths and hours are quoted.
