@@ -84,7 +84,8 @@ def _examine(data: Path, published: int) -> Standing:
         with closing(Store.open_readonly(data)) as store, store.transaction():
             return _check(store, published)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode in _DAMAGE_CODES or error.sqlite_errorcode & 0xFF in _DAMAGE_CODES:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # Python's own: text that is not UTF-8
+        if code in _DAMAGE_CODES or code & 0xFF in _DAMAGE_CODES:
             raise Damaged(f"{path}: {error}") from error
         raise
 
@@ -143,9 +144,9 @@ def _rebuild(data: Path, published: int, cause: str) -> bool:
         losses += [Loss(first, last, cause) for first, last in _missing(there, highest)]
         new.register(parts, sealed, standing if standing.position <= sealed else Standing(sealed))
         for key, value in facts.items():
-            if key not in (SEALED, STANDING):
+            if key not in (SEALED, STANDING, LOST) and value is not None:
                 new.set_fact(key, value)
-        new.set_fact(LOST, sorted(losses))
+        new.set_fact(LOST, sorted(map(list, losses)))
         new.checkpoint()
     (folder / STORE_FILE).replace(data / REBUILT)  # closing was the last one to do so: there is no log any more
     disk.sync(data)
@@ -159,16 +160,16 @@ def _copy_groups(old: Path, new: Store, sealed: int) -> tuple[list[tuple[int, in
     spoken_of = 0
     with Pages(old, PAGE_BYTES) as pages:
         for first, values in pages.rows():
-            if len(values) != 5 or not isinstance(values[0], int) or not isinstance(values[4], bytes):
-                continue
-            if 0 <= values[0] - first < COUNT_MAX:
-                spoken_of = max(spoken_of, values[0])
+            if len(values) != 5 or not isinstance(values[1], int) or not isinstance(values[4], bytes):
+                continue  # the first column is the key, which SQLite keeps beside the values
+            last, packed = values[1], values[4]
+            if 0 <= last - first < COUNT_MAX:
+                spoken_of = max(spoken_of, last)
             with suppress(GroupDamaged, sqlite3.IntegrityError):  # the second: an old copy of the page came before
-                group = unpack(values[4], first)
+                group = unpack(packed, first)
                 if group.last_position <= sealed:
                     continue
-                times = group.received_ns
-                new.append(values[4], first, group.last_position, min(times), max(times))
+                new.append(packed, first, group.last_position, min(group.received_ns), max(group.received_ns))
                 there.append((first, group.last_position))
     return there, spoken_of
 
@@ -180,7 +181,7 @@ def _registered(data: Path) -> tuple[list[Part] | None, dict[str, Any]]:
     with suppress(RecorderError, sqlite3.Error), closing(Store.open_readonly(data)) as old:
         for key in old.fact_keys():
             with suppress(Damaged):
-                facts[key] = old.fact(key)
+                facts[key] = old.fact(key)  # by its index, which may disagree: None
         if old.check("parts") == "ok":  # a row that is missing does not show in the checksums of the others
             parts = old.parts()
     return parts, facts

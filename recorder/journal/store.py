@@ -81,7 +81,7 @@ class Part:
 
     @property
     def crc(self) -> int:
-        return zlib.crc32(orjson.dumps(astuple(self)))
+        return zlib.crc32(repr(astuple(self)).encode())  # repr: whatever a damaged row holds has one
 
 
 class Loss(NamedTuple):
@@ -288,7 +288,12 @@ class Store:
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, packed, crc))
 
     def fact_keys(self) -> list[str]:
-        return [key for (key,) in self._reading().execute("SELECT key FROM facts ORDER BY key").fetchall()]
+        return [
+            key
+            for (key,) in self._reading()
+            .execute("SELECT key FROM facts WHERE typeof(key) = 'text' ORDER BY key")
+            .fetchall()
+        ]
 
     # --- the connection -------------------------------------------------------------------------------------
 
@@ -301,9 +306,8 @@ class Store:
         return True
 
     def check(self, table: str = "") -> str:
-        """`ok`, or what SQLite finds wrong with its own structure; reads the whole file, or one table and its index."""
-        found = self._reading().execute(f"PRAGMA integrity_check({table})" if table else "PRAGMA quick_check(1)")
-        return cast(str, found.fetchall()[0][0])
+        """`ok`, or the first that SQLite finds wrong with its own structure; reads the whole file, or one table."""
+        return cast(str, self._reading().execute(f"PRAGMA integrity_check({table or 1})").fetchall()[0][0])
 
     @property
     def checkpoint_due(self) -> bool:

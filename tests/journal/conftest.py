@@ -25,7 +25,7 @@ def at(position: int) -> Moment:
     return Moment(1_700_000_000_000_000_000 + position * MS_NS, 5_000_000_000 + position * MS_NS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_messages() -> MakeMessages:
     """Messages first to last whose payloads say their position, `size` bytes each."""
 
@@ -47,7 +47,7 @@ def make_messages() -> MakeMessages:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def append_groups() -> AppendGroups:
     """Append each list of messages to a store as one group."""
 
