@@ -43,5 +43,6 @@ def start(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("apscheduler", "asyncio", "websockets"):
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a slow run skips the next one, the table shows
+    for noisy in ("asyncio", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

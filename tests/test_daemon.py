@@ -1,0 +1,181 @@
+"""The real daemon, recording from the imitated upstreams over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.daemon import Daemon
+from recorder.demo.upstreams import Upstreams
+from recorder.demo.world import World
+from recorder.errors import DataDirectoryBusy
+from recorder.partitions import catalog
+from recorder.replay.ledger import digest
+from recorder.settings import Settings
+
+PATIENCE_S = 60
+
+
+def settings(data: Path, upstreams: Upstreams, *names: str, **sections: Any) -> Settings:
+    news = {"url": upstreams.finlight_url, "overlap_s": 1}
+    finance = {"url": upstreams.finance_query_url, "overlap_s": 1}
+    feeds = {
+        "news": {"kind": "finlight", **news},
+        "raw": {"kind": "finlight.raw", **news},
+        "quotes": {"kind": "finance_query.quotes", "symbols": ["AAPL", "MSFT"], **finance},
+        "profiles": {"kind": "finance_query.profile", "symbols": ["AAPL", "NVDA"], **finance},
+        "market": {"kind": "finance_query.market", **finance},
+        "hours": {"kind": "finance_query.hours", **finance},
+    }
+    chosen = {name: feed for name, feed in feeds.items() if not names or name in names}
+    for name, options in sections.pop("feeds", {}).items():
+        chosen[name] = {**chosen[name], **options}
+    return Settings.model_validate({"data": data, "feeds": chosen, **sections})
+
+
+SECRETS = {"news": "key", "raw": "key"}
+
+
+async def until(daemon: Daemon, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            status: dict[str, Any] = daemon.status()
+            if holds(status):
+                return status
+            await asyncio.sleep(0.01)
+
+
+def ask(data: Path, statement: str) -> list[tuple[Any, ...]]:
+    with catalog.connect(data) as connection:
+        return connection.sql(statement).fetchall()
+
+
+def receiving(status: dict[str, Any]) -> bool:
+    return all(feed["state"] == "receiving" and feed["messages"] > 8 for feed in status["feeds"].values())
+
+
+@pytest.mark.slow
+async def test_every_kind_of_feed_is_recorded_sealed_and_seen_by_sql(tmp_path: Path) -> None:
+    async with Upstreams(World(1, articles_per_s=50), refresh_s=0.1) as upstreams:
+        daemon = Daemon(settings(tmp_path, upstreams, seal={"interval_s": 0.5}), SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, lambda s: receiving(s) and s["sealed_position"] > 0)
+        daemon.stop()
+        await running
+    published = {entry.digest for entry in upstreams.ledger.entries}
+    rows = ask(tmp_path, "SELECT position, text FROM messages WHERE kind = 'data' ORDER BY position")
+    assert {digest(text.encode()) for _, text in rows} <= published
+    ((count, distinct, span),) = ask(
+        tmp_path, "SELECT count(*), count(DISTINCT position), max(position) - min(position) + 1 FROM messages"
+    )
+    assert count == distinct == span
+    kinds = {kind for (kind,) in ask(tmp_path, "SELECT DISTINCT feed_kind FROM messages")}
+    assert kinds == {f.kind for f in daemon.settings.feeds.values()} | {"recorder"}
+    for table in ("articles", "quotes", "profiles", "market_hours", "movers", "indices", "sectors", "headlines"):
+        assert ask(tmp_path, f"SELECT count(*) FROM {table}") != [(0,)], table
+    assert ask(tmp_path, "SELECT count(*) FROM connections WHERE ended_at IS NULL") == [(0,)]
+    assert {cause for (cause,) in ask(tmp_path, "SELECT DISTINCT cause FROM gaps")} == {"start", "stopped"}
+
+
+@pytest.mark.slow
+async def test_rotations_lose_nothing_and_leave_no_gap(tmp_path: Path) -> None:
+    async with Upstreams(World(2, articles_per_s=200), refresh_s=0.2, finlight_limit_s=3.0) as upstreams:
+        fast = {"rotate_s": 1.1, "overlap_s": 1}
+        feeds = {"news": fast, "raw": fast}
+        daemon = Daemon(settings(tmp_path, upstreams, "news", "raw", feeds=feeds), SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, lambda s: all(feed["rotations"] >= 4 for feed in s["feeds"].values()))
+        daemon.stop()
+        await running
+    for feed, role in (("news", "finlight"), ("raw", "finlight.raw")):
+        ((n, distinct),) = ask(
+            tmp_path, f"SELECT count(*), count(DISTINCT text) FROM messages WHERE feed = '{feed}' AND kind = 'data'"
+        )
+        assert n == distinct, role
+    assert {cause for (cause,) in ask(tmp_path, "SELECT DISTINCT cause FROM gaps")} == {"start", "stopped"}
+    both, only_old = ask(
+        tmp_path,
+        """SELECT sum((text::JSON->>'both')::INT), sum((text::JSON->>'only_old')::INT) FROM messages
+           WHERE kind = 'lifecycle' AND text LIKE '%rotation.done%'""",
+    )[0]
+    assert both > 0
+    assert only_old == 0
+
+
+async def test_an_unplanned_close_is_a_gap_with_its_cause(tmp_path: Path) -> None:
+    async with Upstreams(World(3, articles_per_s=50)) as upstreams:
+        daemon = Daemon(settings(tmp_path, upstreams, "news"), SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, receiving)
+        upstreams.finlight.close_all(1001, "Going away")
+        await until(daemon, lambda s: s["feeds"]["news"]["reconnects"] == 1 and receiving(s))
+        upstreams.finlight.cut()
+        await until(daemon, lambda s: s["feeds"]["news"]["reconnects"] == 2 and receiving(s))
+        daemon.stop()
+        await running
+    causes = [cause for (cause,) in ask(tmp_path, "SELECT cause FROM gaps ORDER BY since_at")]
+    assert causes[:2] == ["start", "closed with 1001 Going away"]
+    assert causes[2].startswith("closed with 1006")
+    assert causes[3:] == ["stopped"]
+
+
+async def test_a_mute_socket_is_noticed_and_replaced_by_another_channel(tmp_path: Path) -> None:
+    async with Upstreams(World(4), refresh_s=0.1) as upstreams:
+        feeds = {"quotes": {"silence_s": 0.5}}
+        daemon = Daemon(settings(tmp_path, upstreams, "quotes", feeds=feeds), {})
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, receiving)
+        (channel,) = upstreams.finance_query.channels
+        upstreams.finance_query.kill_channel(channel)
+        await until(daemon, lambda s: s["feeds"]["quotes"]["reconnects"] >= 1 and receiving(s))
+        assert channel not in upstreams.finance_query.channels
+        daemon.stop()
+        await running
+    assert ("silent",) in ask(tmp_path, "SELECT cause FROM gaps")
+
+
+async def test_a_second_start_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+    async with Upstreams(World(5, articles_per_s=50)) as upstreams:
+        for _ in range(2):
+            daemon = Daemon(settings(tmp_path, upstreams, "news"), SECRETS)
+            running = asyncio.create_task(daemon.run())
+            await until(daemon, receiving)
+            with pytest.raises(DataDirectoryBusy, match=str(tmp_path)):
+                Daemon(settings(tmp_path, upstreams, "news"), SECRETS)
+            daemon.stop()
+            await running
+    ((count, span),) = ask(tmp_path, "SELECT count(*), max(position) - min(position) + 1 FROM messages")
+    assert count == span
+    numbers = [number for (number,) in ask(tmp_path, "SELECT connection FROM connections ORDER BY connection")]
+    assert numbers == [1, 2]
+    gaps = ask(tmp_path, "SELECT cause, until_at IS NULL FROM gaps ORDER BY since_at")
+    assert gaps == [("start", False), ("stopped", False), ("stopped", True)]
+
+
+async def test_a_feed_that_was_taken_out_has_no_gap_any_more(tmp_path: Path) -> None:
+    async with Upstreams(World(6, articles_per_s=50), refresh_s=0.1) as upstreams:
+        for names in (("news", "quotes"), ("news",)):
+            daemon = Daemon(settings(tmp_path, upstreams, *names), SECRETS)
+            running = asyncio.create_task(daemon.run())
+            await until(daemon, receiving)
+            daemon.stop()
+            await running
+    assert ask(tmp_path, "SELECT count(*) FROM gaps WHERE feed = 'quotes' AND until_at IS NULL") == [(0,)]
+
+
+async def test_no_key_is_anywhere_in_the_recording_or_the_status(tmp_path: Path) -> None:
+    key = "sk_live_this-must-not-be-seen"
+    async with Upstreams(World(7, articles_per_s=50), keys=frozenset({"another"})) as upstreams:
+        daemon = Daemon(settings(tmp_path, upstreams, "news"), {"news": key})
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, lambda s: s["feeds"]["news"]["state"] == "waiting")
+        assert key not in str(daemon.status())
+        daemon.stop()
+        await running
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert key.encode() not in file.read_bytes(), file
