@@ -210,7 +210,7 @@ class Journal:
                 told(failed)
 
     def _press(self, under_pressure: bool) -> None:
-        now_ns = self._clock.now().monotonic_ns
+        now_ns = self._clock.monotonic_ns()
         self.figures.under_pressure = under_pressure
         if under_pressure:
             self.figures.under_pressure_times += 1
@@ -251,7 +251,7 @@ class Journal:
                 wait_s: float | None = None
                 if self._queue:
                     group = self._queue[0]
-                    age_ns = self._clock.now().monotonic_ns - group.first_monotonic_ns
+                    age_ns = max(0, self._clock.monotonic_ns() - group.first_monotonic_ns)
                     wait_s = self._limits.commit_interval_ms / 1000 - age_ns / SECOND_NS
                     if due or wait_s <= 0 or self._closing or self._is_full(group):
                         return self._queue.popleft()
@@ -264,7 +264,7 @@ class Journal:
     def _commit(self, group: GroupBuilder) -> None:
         packed = group.pack()
         first, last = group.first_position, group.last_position
-        began_ns = self._clock.now().monotonic_ns
+        began_ns = self._clock.monotonic_ns()
         failing_since_ns: int | None = None
         while True:
             try:
@@ -275,19 +275,19 @@ class Journal:
             except (sqlite3.Error, OSError, JournalFailed) as error:
                 self._trusted = False
                 self.figures.commits_failed += 1
-                now_ns = self._clock.now().monotonic_ns
+                now_ns = self._clock.monotonic_ns()
                 failing_since_ns = failing_since_ns or now_ns
                 if (now_ns - failing_since_ns) / SECOND_NS >= self._limits.give_up_s:
                     raise JournalFailed(self._data / STORE_FILE, str(error)) from error
             time.sleep(self._limits.retry_s)
             self.figures.retries += 1
-            began_ns = self._clock.now().monotonic_ns
+            began_ns = self._clock.monotonic_ns()
         self._publish(group, len(packed), began_ns)
         if store.checkpoint_due:
             self._checkpoint(store)
 
     def _publish(self, group: GroupBuilder, packed_bytes: int, began_ns: int) -> None:
-        now_ns = self._clock.now().monotonic_ns
+        now_ns = self._clock.monotonic_ns()
         figures = self.figures
         figures.commit.take(now_ns - began_ns)
         figures.received_to_durable.take_since(group.arrivals(), now_ns)
@@ -301,13 +301,13 @@ class Journal:
         self._tell_loop()
 
     def _checkpoint(self, store: Store) -> None:
-        began_ns = self._clock.now().monotonic_ns
+        began_ns = self._clock.monotonic_ns()
         try:
             store.checkpoint()
         except sqlite3.Error:  # nothing is lost by it; the log grows until it succeeds
             self._trusted = False
         self.figures.checkpoints += 1
-        self.figures.checkpoint.take(self._clock.now().monotonic_ns - began_ns)
+        self.figures.checkpoint.take(self._clock.monotonic_ns() - began_ns)
 
     def _trustworthy(self) -> Store:
         """The store; after a failure a new connection, and only when all it shows was written to the disk again.
