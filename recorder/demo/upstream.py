@@ -98,11 +98,9 @@ class Upstream:
 
     # --- odd frames -------------------------------------------------------------------------------------------
 
-    def send(self, payload: str | bytes, connection: int | None = None) -> None:
-        """Send this, whatever it is: str as a text frame, bytes as a binary one."""
-        is_text = isinstance(payload, str)
-        data = payload.encode() if isinstance(payload, str) else payload
-        self.host.run([Send(self._those(connection), data, "", "odd", is_text)])
+    def send(self, payload: str, connection: int | None = None, binary: bool = False) -> None:
+        """Send this, whatever it is: not JSON, an unknown action, a frame of another endpoint."""
+        self.host.run([Send(self._those(connection), payload.encode(), "", "odd", not binary)])
 
     def oversize(self, size_bytes: int, connection: int | None = None) -> None:
         """Send one JSON text message of about this size."""

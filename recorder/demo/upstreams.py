@@ -1,22 +1,29 @@
 """Both upstreams on loopback, fed by the world, with faults to order: what the demo and the tests record from.
 
 In: a world, and orders: method calls, a schedule, JSON. Out: two URLs and the ledger of all that was sent. Lives in
-memory; only the ledger is written, when asked.
+memory; only the ledger is written, when asked. `python -m recorder.demo.upstreams` runs it in a process of its own,
+with orders as JSON lines on stdin and an answer to each on stdout; upstreams_process.py is the other end.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from itertools import count
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from recorder.clock import SECOND_NS, Clock
 from recorder.demo.upstream import FinanceQueryUpstream, FinlightUpstream, Upstream
 from recorder.demo.world import World
+from recorder.errors import RecorderError
 from recorder.replay.as_finance_query import FinanceQuery
 from recorder.replay.as_finlight import Finlight, Recent
-from recorder.replay.ledger import Ledger
+from recorder.replay.ledger import ENTRIES_MAX, Ledger, LedgerFull
 from recorder.replay.server import Server
 from recorder.replay.socket import BACKLOG_BYTES_MAX
 
@@ -83,6 +90,8 @@ class Upstreams:
         for end in ends:
             if isinstance(end, Exception):
                 raise end
+        if self.ledger.overflowed:
+            raise LedgerFull(self.ledger.entries_max)
 
     async def _publish(self) -> None:
         """The world's articles as they fall due."""
@@ -122,3 +131,67 @@ ORDERS = frozenset(
         *("oversize", "kick", "error", "preempt", "gateway_error", "kill_channel"),
     )
 )
+
+
+# --- in a process of its own --------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Options in, URLs on the first line of stdout, orders from stdin until `stop` or its end."""
+    parser = argparse.ArgumentParser(prog="python -m recorder.demo.upstreams", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--articles-per-s", type=float, default=2.0)
+    parser.add_argument("--refresh-s", type=float, default=5.0)
+    parser.add_argument("--finlight-limit-s", type=float, default=7200.0)
+    parser.add_argument("--slots-max", type=int)
+    parser.add_argument("--connects-per-day-max", type=int)
+    parser.add_argument("--compression", action="store_true")
+    parser.add_argument("--schedule", type=orjson.loads, default=[], metavar="JSON", help="orders, each with at_s")
+    parser.add_argument("--ledger", type=Path, metavar="FILE", help="where to write the ledger at the end (NDJSON)")
+    parser.add_argument("--entries-max", type=int, default=ENTRIES_MAX, help="limit of the ledger in memory")
+    options = vars(parser.parse_args())
+    world = World(options.pop("seed"), articles_per_s=options.pop("articles_per_s"))
+    file, ledger = options.pop("ledger"), Ledger(options.pop("entries_max"))
+    asyncio.run(_serve(Upstreams(world, ledger=ledger, **options), file))
+
+
+async def _serve(upstreams: Upstreams, file: Path | None) -> None:
+    orders = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(orders)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    try:
+        async with upstreams:
+            _say({"finlight_url": upstreams.finlight_url, "finance_query_url": upstreams.finance_query_url})
+            async for line in orders:
+                answer = _follow(upstreams, line)
+                if answer is None:
+                    break
+                _say(answer)
+    except RecorderError as failure:
+        last: dict[str, Any] = {"error": str(failure)}
+    else:
+        last = {"published": len(upstreams.ledger.entries)}
+    if file is not None:
+        upstreams.ledger.write(file)
+    _say(last)
+
+
+def _follow(upstreams: Upstreams, line: bytes) -> dict[str, Any] | None:
+    """What to answer to an order; None when it is to stop."""
+    try:
+        command = orjson.loads(line)
+        if command == {"op": "stop"}:
+            return None
+        upstreams.order(command)
+    except (ValueError, TypeError) as wrong:
+        return {"error": str(wrong)}
+    return {"published": len(upstreams.ledger.entries)}
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -34,7 +34,7 @@ class Article:
     def __init__(self, frame: bytes, raw_frame: bytes | None = None) -> None:
         self.frame = frame
         self.raw_frame = frame if raw_frame is None else raw_frame
-        self.is_update = b'"isUpdate":' in frame and self.facts.get("isUpdate") is True
+        self.is_update = b'"isUpdate"' in frame and self.facts.get("isUpdate") is True
 
     @classmethod
     def of(cls, article: bytes, raw_article: bytes | None = None) -> Article:

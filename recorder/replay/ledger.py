@@ -80,6 +80,7 @@ class Ledger:
         self.entries: list[Entry] = []
         self.connections: dict[int, Connection] = {}
         self.knocks: list[Knock] = []
+        self.overflowed = False  # something was published that is not in here
 
     def published(self, utc_ns: int, upstream: str, send: Send, to: Sequence[int]) -> None:
         """A message went out, written to these connections. Raises LedgerFull."""
@@ -95,6 +96,7 @@ class Ledger:
 
     def _limit(self) -> None:
         if len(self.entries) + len(self.knocks) >= self.entries_max:
+            self.overflowed = True
             raise LedgerFull(self.entries_max)
 
     def write(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
-from recorder.replay.ledger import digest
+from recorder.replay.ledger import Ledger, LedgerFull, digest
 
 KEY = {"x-api-key": "k"}
 
@@ -95,3 +95,79 @@ async def test_the_connection_limit_closes_with_going_away() -> None:
         row = upstreams.ledger.connections[1]
         assert (row.code, row.reason) == (1001, "Going away")
         assert row.closed_ns > row.opened_ns
+
+
+async def test_the_worlds_articles_flow_to_both_streams_as_the_ledger_says() -> None:
+    async with (
+        Upstreams(World(articles_per_s=500)) as upstreams,
+        connect(upstreams.finlight_url, additional_headers=KEY, max_queue=None) as enhanced,
+        connect(upstreams.finlight_url + "/raw", additional_headers=KEY, max_queue=None) as raw,
+    ):
+        await enhanced.send('{"includeUpdates":true}')
+        await raw.send('{"includeUpdates":true}')
+        frames: dict[str, list[str]] = {"enhanced": [], "raw": []}
+        async with asyncio.timeout(30):
+            for name, socket in (("enhanced", enhanced), ("raw", raw)):
+                while len(frames[name]) < 200:
+                    text = str(await socket.recv())
+                    if "sendArticle" in text:
+                        frames[name].append(digest(text.encode()))
+        for name, number in (("enhanced", 1), ("raw", 2)):
+            written = [
+                entry.digest
+                for entry in upstreams.ledger.entries
+                if number in entry.to and entry.role in ("data", "initial")
+            ]
+            assert frames[name] == written[:200]
+
+
+async def test_a_schedule_is_followed() -> None:
+    schedule = [
+        {"at_s": 0.05, "op": "close_all", "upstream": "finance_query", "code": 1012, "reason": "restart"},
+        {"at_s": 0.0, "op": "refuse", "status": 503},
+    ]
+    async with quiet(schedule=schedule) as upstreams:
+        with pytest.raises(InvalidStatus):
+            while True:
+                async with connect(upstreams.finlight_url, additional_headers=KEY):
+                    pass
+        async with asyncio.timeout(10):
+            while True:
+                async with connect(upstreams.finance_query_url + "/hours") as socket:
+                    if await end_of(socket) == (1012, "restart"):
+                        break
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {},
+        {"op": "nonsense"},
+        {"op": "close_all", "upstream": "nobody"},
+        {"op": "kick", "upstream": "finance_query", "retry_after_ms": 1},
+        {"op": "kick"},
+        {"op": "close_all", "colour": "red"},
+        {"op": "kill_channel", "upstream": "finance_query", "name": "market"},
+        {"op": "until"},
+    ],
+)
+async def test_an_order_that_cannot_be_followed_says_so(order: dict[str, Any]) -> None:
+    async with quiet() as upstreams:
+        with pytest.raises(ValueError, match="order"):
+            upstreams.order(order)
+
+
+async def test_a_full_ledger_fails_the_run() -> None:
+    with pytest.raises(LedgerFull):
+        async with quiet(ledger=Ledger(entries_max=3)) as upstreams:
+            upstreams.finlight.publish(article(1))
+            upstreams.finlight.publish(article(2))
+
+
+async def test_when_the_upstreams_stop_their_clients_are_told() -> None:
+    async with quiet() as upstreams:
+        clients = [await connect(upstreams.finance_query_url + "/quotes")]
+        clients.append(await connect(upstreams.finlight_url, additional_headers=KEY))
+        ends = [asyncio.create_task(end_of(client)) for client in clients]
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*ends) == [(1012, ""), (1001, "Going away")]
