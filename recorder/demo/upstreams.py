@@ -177,12 +177,13 @@ async def _serve(upstreams: Upstreams, file: Path | None) -> None:
 
 
 def _follow(upstreams: Upstreams, line: bytes) -> dict[str, Any] | None:
-    """What to answer to an order; None when it is to stop."""
+    """What to answer to an order, `count` only asks for that; None for `stop`."""
     try:
         command = orjson.loads(line)
         if command == {"op": "stop"}:
             return None
-        upstreams.order(command)
+        if command != {"op": "count"}:
+            upstreams.order(command)
     except (ValueError, TypeError) as wrong:
         return {"error": str(wrong)}
     return {"published": len(upstreams.ledger.entries)}

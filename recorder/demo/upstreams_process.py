@@ -39,6 +39,7 @@ class UpstreamsProcess:
         self.finlight_url = ""
         self.finance_query_url = ""
         self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()  # answers carry no names: one order at a time
 
     async def __aenter__(self) -> UpstreamsProcess:
         arguments = ["--ledger", str(self.ledger_file)]
@@ -70,10 +71,14 @@ class UpstreamsProcess:
             await self._end()
 
     async def order(self, **command: Any) -> int:
-        """One order, done when this returns: how many messages are published. Raises UpstreamsFailed, ValueError."""
+        """One order, done when this returns. Answers how many messages were published; `op="count"` only asks.
+
+        Raises UpstreamsFailed, ValueError.
+        """
         assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(orjson.dumps(command) + b"\n")
-        answer = await self._answer(f"the order {command.get('op')!r}")
+        async with self._turn:
+            self._process.stdin.write(orjson.dumps(command) + b"\n")
+            answer = await self._answer(f"the order {command.get('op')!r}")
         if "error" in answer:
             raise ValueError(answer["error"])
         return int(answer["published"])

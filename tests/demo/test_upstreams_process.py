@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,5 +41,18 @@ async def test_a_full_ledger_is_told_at_the_end(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="higher entries_max"):
         async with UpstreamsProcess(tmp_path / "ledger.ndjson", articles_per_s=2000, entries_max=10) as upstreams:
             async with asyncio.timeout(20):
-                while await upstreams.order(op="heal") < 9:
+                while await upstreams.order(op="count") < 9:
                     pass
+
+
+async def test_it_does_not_outlive_a_parent_that_is_gone() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "recorder.demo.upstreams"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    async with asyncio.timeout(30):
+        assert b"finlight_url" in await process.stdout.readline()
+        process.stdin.close()
+        assert await process.wait() == 0

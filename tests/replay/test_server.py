@@ -233,3 +233,14 @@ async def test_a_message_for_a_connection_that_is_gone_counts_as_not_delivered()
         await host.until(lambda: not host.sockets)
         host.run([Send((1,), b"x", "enhanced")])
         assert ledger(host).entries[-1].to == ()
+
+
+async def test_the_server_pings_at_the_imitations_own_pace_and_cuts_nobody_who_answers() -> None:
+    host = finance_query()
+    host.imitation.ping_interval_s = 0.01
+    async with Server({"": host}) as server, connect(server.url + "/quotes") as client, asyncio.timeout(10):
+        (socket,) = host.sockets.values()
+        while not socket.latency:  # noqa: ASYNC110 - set by the first pong, which nobody announces
+            await asyncio.sleep(0)
+        await client.send("AAPL")
+        assert await client.recv() == '{"endpoint":"quotes"}'
