@@ -307,7 +307,8 @@ class Store:
 
     def check(self, table: str = "") -> str:
         """`ok`, or the first that SQLite finds wrong with its own structure; reads the whole file, or one table."""
-        return cast(str, self._reading().execute(f"PRAGMA integrity_check({table or 1})").fetchall()[0][0])
+        found = self._reading().execute(f"PRAGMA integrity_check({table or 1})").fetchall()
+        return cast(str, found[0][0]).splitlines()[-1]
 
     @property
     def checkpoint_due(self) -> bool:

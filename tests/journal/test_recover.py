@@ -158,6 +158,24 @@ def test_damage_to_schema_registry_and_facts_costs_no_message(recorded: Recorded
             assert not check(recorded, data).lost
 
 
+def flip(path: Path, at: int, bits: int) -> None:
+    whole = path.read_bytes()
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ bits]) + whole[at + 1 :])
+
+
+def test_a_registry_whose_rows_went_missing_is_not_believed(recorded: Recorded, tmp_path: Path) -> None:
+    data = recorded.copy(tmp_path / "data")
+    flip(data / STORE_FILE, 2 * PAGE_BYTES + 4, 1)  # the third page holds `parts`: one cell becomes none
+    assert check(recorded, data).parts_rebuilt
+
+
+def test_a_fact_whose_name_was_damaged_is_not_taken_for_none(recorded: Recorded, tmp_path: Path) -> None:
+    data = recorded.copy(tmp_path / "data")
+    at = (data / STORE_FILE).read_bytes().find(b"sealed_position", 4 * PAGE_BYTES)
+    flip(data / STORE_FILE, at, 1)
+    assert check(recorded, data).cause
+
+
 def test_a_lost_root_page_costs_no_message(recorded: Recorded, tmp_path: Path) -> None:
     for page in (1, 2):
         data = recorded.copy(tmp_path / "data")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -304,6 +305,29 @@ async def test_a_journal_that_gives_up_is_loud_and_acknowledges_nothing(refusing
     assert journal.durable >= durable
     await journal.close()
     assert [m.position for m in recorded(data)] == list(range(1, journal.durable + 1))
+
+
+class Unconfirmed(Store):
+    """A disk that does what it is told and then says it failed, as a failed fsync may. There is none to be had here."""
+
+    def append(self, *group: Any) -> None:
+        super().append(*group)
+        raise sqlite3.OperationalError("disk I/O error")
+
+
+async def test_a_commit_that_succeeded_after_all_is_not_doubled(
+    data: Path, limits: settings.Journal, clock: Clock
+) -> None:
+    journal = Journal.open(data, limits, clock)
+    journal._store.close()
+    journal._store = Unconfirmed(data / STORE_FILE, Store.open(data)._db)
+    async with asyncio.timeout(PATIENCE_S):
+        await journal.wait_durable(append(journal, clock, 10))
+        await journal.wait_durable(append(journal, clock, 10))
+    assert (journal.figures.commits_failed, journal.figures.retries) == (1, 1)
+    assert type(journal._store) is Store  # what failed once is not trusted again
+    await journal.close()
+    assert [m.position for m in recorded(data)] == list(range(1, 21))
 
 
 # --- other processes ----------------------------------------------------------------------------------------
