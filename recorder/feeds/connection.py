@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Dials once. Raises ValueError if the request's URL is none.
+    """Dials once. The URL has been checked by the settings.
 
     Follows no redirects and uses no proxy: the URL in the settings is the address that is dialled.
     """

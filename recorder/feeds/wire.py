@@ -2,9 +2,9 @@
 
 In: what a TCP read brought, and what is to be sent. Out: the messages that are now complete, bytes for the socket, and
 how it ended. `websockets`' Sans-I/O client speaks the protocol; plain whole messages, nearly all there are, are cut out
-here instead, because its parser is a chain of generators per frame: 0.37 million 500-byte frames a second against
-1.4 million (receive_rate.py has the figures). Both give the same messages and refuse the same things, whatever
-the bytes and wherever they are cut. Nothing here is on disk. Sockets and timers are connection.py's job.
+here instead, because its parser is a chain of generators per frame: measured over loopback, 0.37 million 500-byte
+frames a second against 1.4 million. Both give the same messages and refuse the same things, whatever the bytes and
+wherever they are cut. Nothing here outlives the process. Sockets and timers are connection.py's job.
 """
 
 from __future__ import annotations

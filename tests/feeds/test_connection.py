@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -176,6 +178,34 @@ async def test_paused_reads_nothing_and_what_was_held_back_comes_after_with_the_
         assert not log.batches and log.end is None
         log.connection.resume()
         assert await log.ended() == ("closed", 1001, "closed while paused", False)
+    assert log.payloads == payloads
+
+
+async def test_paused_under_tls_loses_nothing_of_a_peer_that_closes_meanwhile(
+    tcp: Tcp, certificate: tuple[Path, Path], server_tls: ssl.SSLContext
+) -> None:
+    opened, closed = asyncio.Event(), asyncio.Event()
+    payloads = [str(number).encode() * 100 for number in range(1000)]
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await tcp.greeted(reader, writer)
+        await opened.wait()
+        writer.write(b"".join(tcp.frame(TEXT, payload) for payload in payloads) + tcp.close_frame(1001))
+        writer.close()
+        closed.set()
+
+    trusting = ssl.create_default_context(cafile=certificate[0])
+    async with tcp.peer(handler, server_tls) as address:
+        url = f"wss://localhost:{address.split(':')[1]}"
+        async with tcp.dialled(url, tls=trusting) as log:
+            log.connection.pause()
+            log.on_opened = opened.set
+            await closed.wait()
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert not log.batches and log.end is None
+            log.connection.resume()
+            assert await log.ended() == ("closed", 1001, "", False)
     assert log.payloads == payloads
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,26 +135,6 @@ async def test_a_secret_is_in_no_log_and_no_error(tcp: Tcp, caplog: pytest.LogCa
             await log.ended()
     assert "x-api-key" in log.error and "SECRET" not in log.error
     assert "SECRET" not in caplog.text and "SECRET" not in repr(log.connection)
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.fail("These tests make a certificate with the openssl command; install it.")
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    kind = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    subprocess.run([openssl, *kind.split(), *files], check=True, capture_output=True)
-    return cert, key
-
-
-@pytest.fixture
-def server_tls(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    return context
 
 
 async def test_tls_with_a_known_ca_opens_names_the_host_and_carries_everything(
