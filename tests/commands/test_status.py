@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +113,30 @@ def test_folder_nobody_recorded_into_is_exit_code_1(tmp_path: Path) -> None:
     done = status(tmp_path / "none")
     assert done.exit_code == 1
     assert "nothing was recorded" in done.stdout
+
+
+@pytest.mark.slow
+def test_running_recorder_is_told_of_and_stops_with_everything_sealed(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: whoever dials is refused
+        config = f'[feeds.hours]\nkind = "finance_query.hours"\nurl = "ws://127.0.0.1:{nobody.getsockname()[1]}"\n'
+        (tmp_path / "config.toml").write_text(config)
+        command = [sys.executable, "-m", "recorder", "run", "--config", str(tmp_path / "config.toml")]
+        recorder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        data = tmp_path / "data"
+        try:
+            deadline = time.monotonic() + 60
+            while not (data / "_status.json").exists() and recorder.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            done = status(data)
+            assert done.exit_code == 3  # its feed is in a gap
+            assert f"pid {recorder.pid}" in done.stdout
+            assert "hours" in done.stdout
+        finally:
+            recorder.terminate()
+            _, log = recorder.communicate(timeout=60)
+    assert recorder.returncode == 0, log
+    assert status(data).exit_code == 1
+    told = json.loads(CliRunner().invoke(main, ["info", "--data", str(data), "--json"]).stdout)
+    assert told["sealed_position"] == told["durable_position"] > 0
+    assert CliRunner().invoke(main, ["verify", "--data", str(data)]).exit_code == 0

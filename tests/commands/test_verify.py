@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from click.testing import CliRunner
 
 from recorder.cli import main
 from recorder.commands.verify import positions
+from recorder.commands.verify import verify as read_all
 from recorder.journal.store import STORE_FILE, Loss
 
 
@@ -95,6 +98,25 @@ def test_file_of_a_seal_under_way_is_no_finding(recording: Path) -> None:
     path = part(recording)
     shutil.copy(path, path.with_name("00000000000000000007-00000000000000000010.parquet"))
     assert findings(recording) == []
+
+
+@pytest.mark.slow
+def test_recording_and_sealing_meanwhile_is_no_finding(
+    recording: Path, record: Callable[..., None], entries: list[Any]
+) -> None:
+    def work() -> None:
+        for _ in range(4):
+            record(recording, entries, seal=True)
+
+    recorder = threading.Thread(target=work)
+    recorder.start()
+    looks = 0
+    while recorder.is_alive() or looks == 0:
+        assert read_all(recording).findings == []
+        looks += 1
+    recorder.join()
+    assert looks > 1
+    assert read_all(recording).durable_position == 50
 
 
 def change(data: Path, statement: str) -> None:
