@@ -25,7 +25,7 @@ from recorder.message import Mark
 from recorder.partitions.schema import COMMON, INITIAL, Column, Row, Table
 
 SLICE_FRAMES = 4096
-SLICE_BYTES = 8 << 20  # of JSON; parsed objects take some ten times as much
+SLICE_BYTES = 2 << 20  # of JSON; parsed, it takes some ten times as much
 
 # Stands between frames that are parsed together. Nobody else knows it, so where it is every second element of the
 # result, no two broken frames can have been read as whole ones ('[1' and '2]' are not '[1,2]').
@@ -48,42 +48,45 @@ class Typed:
 
 def convert(messages: pa.Table, tables: Sequence[Table]) -> list[Typed]:
     """The rows of `tables` that `messages` (rows in the schema of that name) hold, in order of position."""
-    typed = {table.name: (Typed(table, pa.table({})), [table.schema.empty_table()]) for table in tables}
-    text = pc.and_(pc.is_valid(messages["text"]), pc.invert(_marked(messages["mark"], Mark.ODD)))
-    usable = messages.filter(text)
-    for kind, feed_kind, wanting in _sources(usable, tables):
-        frames = usable.filter(pc.and_(pc.equal(usable["kind"], kind), pc.equal(usable["feed_kind"], feed_kind)))
-        for piece in _slices(frames):
-            parsed = _parse(piece["text"])
-            channels = piece["channel"].to_pylist()
-            for table in wanting:
-                result, chunks = typed[table.name]
-                chunks.append(_rows(result, piece, parsed, channels))
-    for result, chunks in typed.values():
-        # Several feed kinds may feed one table (headlines), so their rows are put back into order.
-        result.rows = pa.concat_tables(chunks).combine_chunks().sort_by("position") if len(chunks) > 2 else chunks[-1]
-    return [result for result, _ in typed.values()]
+    typed = [Typed(table, table.schema.empty_table()) for table in tables]
+    for piece in _slices(messages):
+        made: dict[str, list[pa.Table]] = {table.name: [] for table in tables}
+        for kind, feed_kind, frames in _sources(piece):
+            wanting = [t for t in typed if t.table.kind.word == kind and t.table.takes(feed_kind)]
+            if wanting:
+                parsed, channels = _parse(frames["text"]), frames["channel"].to_pylist()
+                for result in wanting:
+                    made[result.table.name].append(_rows(result, frames, parsed, channels))
+        for result in typed:
+            rows = [some for some in made[result.table.name] if some.num_rows]
+            # Several feed kinds may feed one table (headlines): put their rows back into order.
+            ordered = pa.concat_tables(rows).sort_by("position") if len(rows) > 1 else rows[0] if rows else None
+            if ordered is not None:
+                result.rows = pa.concat_tables([result.rows, ordered])
+    return typed
 
 
-def _sources(messages: pa.Table, tables: Sequence[Table]) -> Iterator[tuple[str, str, list[Table]]]:
-    """Which kinds of messages are there, and who wants them."""
-    there = messages.select(["kind", "feed_kind"]).group_by(["kind", "feed_kind"], use_threads=False).aggregate([])
-    for row in there.to_pylist():
-        kind, feed_kind = row["kind"], row["feed_kind"]
-        wanting = [t for t in tables if t.kind.word == kind and (not t.feed_kinds or feed_kind in t.feed_kinds)]
-        if wanting:
-            yield kind, feed_kind, wanting
-
-
-def _slices(frames: pa.Table) -> Iterator[pa.Table]:
+def _slices(messages: pa.Table) -> Iterator[pa.Table]:
     """Cut into pieces of at most SLICE_FRAMES rows and about SLICE_BYTES of text."""
-    ends = pc.cumulative_sum(pc.cast(pc.binary_length(frames["text"]), pa.int64())).to_pylist()
+    lengths = pc.fill_null(pc.binary_length(messages["text"]), 0)
+    ends = pc.cumulative_sum(lengths.cast(pa.int64())).to_pylist()
     start = 0
     while start < len(ends):
         before = ends[start - 1] if start else 0
         stop = max(start + 1, min(start + SLICE_FRAMES, bisect_right(ends, before + SLICE_BYTES)))
-        yield frames.slice(start, stop - start)
+        yield messages.slice(start, stop - start)
         start = stop
+
+
+def _sources(messages: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
+    """The messages that can be parsed, by kind and kind of feed."""
+    usable = pc.and_(pc.is_valid(messages["text"]), pc.invert(_marked(messages["mark"], Mark.ODD)))
+    there = messages.select(["kind", "feed_kind"]).group_by(["kind", "feed_kind"], use_threads=False).aggregate([])
+    for row in there.to_pylist():
+        of_kind = pc.and_(pc.equal(messages["kind"], row["kind"]), pc.equal(messages["feed_kind"], row["feed_kind"]))
+        frames = messages.filter(pc.and_(usable, of_kind))
+        if frames.num_rows:
+            yield row["kind"], row["feed_kind"], frames
 
 
 def _parse(texts: pa.ChunkedArray) -> list[Any]:

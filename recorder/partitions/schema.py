@@ -121,6 +121,9 @@ class Table:
     def schema(self) -> pa.Schema:
         return arrow_schema(self.name, self.columns)
 
+    def takes(self, feed_kind: str) -> bool:
+        return not self.feed_kinds or feed_kind in self.feed_kinds
+
 
 def arrow_schema(table: str, columns: Iterable[Column]) -> pa.Schema:
     """Columns as Arrow fields, with schema version, writer version and table name as key-value metadata."""

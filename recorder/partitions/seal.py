@@ -36,6 +36,7 @@ from recorder.partitions.tables import TABLES
 HOUR_PAUSE_S = 0.5
 
 READ_BYTES = 8 << 20  # of the journal in one short transaction
+READ_ROWS = 4096  # of a file at a time when it is compared
 
 Step = Callable[[str], None]  # is told what has just been done
 
@@ -81,6 +82,7 @@ def seal(data: Path, first: int, last: int, step: Step = no_step) -> Sealed:
     groups, standing = _load(data, first, last)
     sealed = Sealed(first, last, standing=standing, payload_bytes=sum(len(group.payload) for group in groups))
     messages = table_of(groups)
+    del groups  # as large as the table
     received_ns = messages["received_at"].combine_chunks().cast(pa.int64())
     for run in layout.split_at_hours(received_ns):
         _publish_run(data, run.hour, messages.slice(run.start, run.stop - run.start), sealed, step)
@@ -123,7 +125,8 @@ def _publish_run(data: Path, hour: str, messages: pa.Table, sealed: Sealed, step
     published(MESSAGES, MESSAGE_COLUMNS, messages)
     for typed in convert(messages, TABLES):
         name = typed.table.name
-        sealed.unparsed[name] += typed.unparsed
+        if typed.unparsed:
+            sealed.unparsed[name] += typed.unparsed
         sealed.unread.update({f"{name}.{column}": count for column, count in typed.unread.items()})
         if typed.rows.num_rows:
             published(name, typed.table.columns, typed.rows)
@@ -146,8 +149,19 @@ def _write_verified(rows: pa.Table, columns: Sequence[Column], aside: Path) -> N
         os.close(descriptor)
     try:
         with pq.ParquetFile(aside, page_checksum_verification=True) as file:
-            back = file.read()
+            same = _same(file, rows)
     except (pa.ArrowException, OSError) as error:
         raise PartDamaged(aside, f"just written, it cannot be read: {error}") from error
-    if not back.equals(rows) or back.schema.metadata != rows.schema.metadata:
+    if not same:
         raise PartDamaged(aside, "just written, it reads otherwise")
+
+
+def _same(file: pq.ParquetFile, rows: pa.Table) -> bool:
+    if file.schema_arrow.metadata != rows.schema.metadata:
+        return False
+    at = 0
+    for batch in file.iter_batches(READ_ROWS):
+        if not pa.table(batch).equals(rows.slice(at, len(batch))):
+            return False
+        at += len(batch)
+    return at == len(rows)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recorder import lifecycle
 from recorder.errors import PartDamaged
 from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
@@ -142,3 +143,20 @@ def test_holes_of_a_lost_journal_are_sealed_around(tmp_path: Path, journal: Appe
     journal(tmp_path, messages[20:], 5)
     seal(tmp_path, 1, 30)
     assert texts(tmp_path) == [message.payload for message in (*messages[:10], *messages[20:])]
+
+
+def test_nested_columns_and_those_of_the_recorder_itself_are_verified_too(tmp_path: Path, journal: Append) -> None:
+    company = {"companyId": 42, "ticker": "NVDA", "isins": ["US67066G1040"], "otherListings": [{"ticker": "NVD"}]}
+    sent = {"action": "sendArticle", "data": {"link": "u", "companies": [company], "images": [], "countries": None}}
+    entry = lifecycle.entry("gap.opened", since_ns=START_NS, cause="closed")
+    messages = [
+        Message(1, Stream("news", "finlight"), Kind.DATA, Mark.NONE, START_NS, 0, 1, orjson.dumps(sent)),
+        Message(2, Stream("news", "finlight"), Kind.LIFECYCLE, Mark.NONE, START_NS, 0, 0, entry),
+        Message(3, Stream("news", "finlight"), Kind.DATA, Mark.BINARY, START_NS, 0, 1, b"\xff"),
+    ]
+    journal(tmp_path, messages, 2)
+    assert {part.table_name: part.row_count for part in seal(tmp_path, 1, 3).parts} == {
+        "messages": 3,
+        "articles": 1,
+        "lifecycle": 1,
+    }
