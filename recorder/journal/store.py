@@ -57,6 +57,7 @@ CREATE TABLE parts (table_name TEXT NOT NULL, path TEXT PRIMARY KEY, tier TEXT N
     first_position INTEGER NOT NULL, last_position INTEGER NOT NULL,
     first_received_ns INTEGER NOT NULL, last_received_ns INTEGER NOT NULL,
     row_count INTEGER NOT NULL, byte_count INTEGER NOT NULL, registered_ns INTEGER NOT NULL, crc INTEGER NOT NULL);
+CREATE INDEX parts_by_position ON parts (table_name, last_position);
 CREATE TABLE facts (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL);
 PRAGMA user_version = {LAYOUT};
 COMMIT;
@@ -90,6 +91,15 @@ class Loss(NamedTuple):
     first_position: int
     last_position: int
     cause: str
+
+
+class Span(NamedTuple):
+    """What a group says of itself in its row: readers that seek need no more of it."""
+
+    first_position: int
+    last_position: int
+    first_received_ns: int
+    last_received_ns: int
 
 
 class Snapshot(NamedTuple):
@@ -184,6 +194,29 @@ class Store:
                 if limit_bytes <= 0:
                     return
 
+    def group_from(self, position: int) -> Span | None:
+        """Where the first group that reaches `position` begins and ends, without reading it."""
+        found = self._reading().execute(
+            "SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups"
+            " WHERE last_position >= ?1 AND first_position >="
+            " (SELECT coalesce(max(first_position), 0) FROM groups WHERE first_position <= ?1)"
+            " ORDER BY first_position LIMIT 1",
+            (position,),
+        )
+        with closing(found):
+            row = found.fetchone()
+        return Span(*row) if row else None
+
+    def last_group(self) -> Span | None:
+        """Where the last group begins and ends."""
+        found = self._reading().execute(
+            "SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups"
+            " ORDER BY first_position DESC LIMIT 1"
+        )
+        with closing(found):
+            row = found.fetchone()
+        return Span(*row) if row else None
+
     def forget_sealed(self, limit: int = 50) -> int:
         """Let a few sealed groups go; answers how many went. Call again, between commits, until it says 0."""
         return self._db.execute(
@@ -224,10 +257,20 @@ class Store:
 
     def parts(self, table: str | None = None) -> list[Part]:
         """Registered parts by table, first position and path."""
-        found = self._reading().execute(
-            "SELECT * FROM parts WHERE ?1 IS NULL OR table_name = ?1 ORDER BY table_name, first_position, path",
-            (table,),
-        )
+        return self._parts("WHERE ?1 IS NULL OR table_name = ?1 ORDER BY table_name, first_position, path", (table,))
+
+    def parts_from(self, table: str, position: int, limit: int) -> list[Part]:
+        """The first registered parts of a table that reach `position`, at most `limit`; a look-up, never a scan."""
+        wanted = "WHERE table_name = ? AND last_position >= ? ORDER BY last_position LIMIT ?"
+        return self._parts(wanted, (table, position, limit))
+
+    def last_part(self, table: str) -> Part | None:
+        """The registered part of a table with the highest position."""
+        found = self._parts("WHERE table_name = ? ORDER BY last_position DESC LIMIT 1", (table,))
+        return found[0] if found else None
+
+    def _parts(self, wanted: str, values: tuple[object, ...]) -> list[Part]:
+        found = self._reading().execute(f"SELECT * FROM parts {wanted}", values)  # noqa: S608 - from the lines above
         with closing(found):
             rows = found.fetchall()
         parts = [Part(*row[:-1]) for row in rows]

@@ -13,7 +13,7 @@ from recorder.journal.pages import Pages
 
 PAGE_BYTES = 1024  # small ones, so that little data makes trees and chains
 FRAME_BYTES = 24 + PAGE_BYTES
-ROWS = 120
+ROWS = 60
 
 Row = tuple[int, tuple[int | bytes | None, ...]]
 
@@ -31,10 +31,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         db.execute("PRAGMA wal_autocheckpoint = 0")
         db.execute("CREATE TABLE t (key INTEGER PRIMARY KEY, a INTEGER, b BLOB)")
         for i in range(ROWS):
+            if i % 4 == 0:  # transactions of several rows, so that a cut inside one shows
+                db.execute("BEGIN")
             number = random_.choice((None, 0, 1, -1, 2, -128, 127, 1 << 15, -(1 << 23), 1 << 31, 1 << 40, -(1 << 62)))
             size = random_.choice((0, 1, 50, 900, 985, 986, 990, 1020, 1021, 2048, 9000))
             db.execute("INSERT INTO t VALUES (?, ?, ?)", (i * 10**9 - 10**10, number, random_.randbytes(size)))
-            if i == ROWS // 2:
+            if i % 4 == 3:
+                db.execute("COMMIT")
+            if i == ROWS // 2 + 1:
                 db.execute("PRAGMA wal_checkpoint")
         for name in (path.name, path.name + "-wal"):
             shutil.copyfile(path.with_name(name), killed / name)
@@ -72,8 +76,9 @@ def test_every_row_is_read_as_sqlite_reads_it(written: Path, tmp_path: Path) -> 
 
 def damaged_logs(whole: bytes) -> Iterator[bytes]:
     ends = range(32, len(whole), FRAME_BYTES)
-    for end in ends[:: max(1, len(ends) // 12)]:
+    for end in ends:  # also inside a transaction
         yield whole[:end]
+    for end in ends[:: max(1, len(ends) // 12)]:
         yield whole[: end + 24 + PAGE_BYTES // 2]
         for at in (end + 4, end + 9, end + 17, end + 24, end + FRAME_BYTES - 1):
             if at < len(whole):
@@ -83,6 +88,7 @@ def damaged_logs(whole: bytes) -> Iterator[bytes]:
     yield b""
 
 
+@pytest.mark.slow
 def test_a_damaged_log_counts_as_far_as_sqlite_trusts_it(written: Path, tmp_path: Path) -> None:
     seen = set()
     for log in damaged_logs(wal(written).read_bytes()):

@@ -30,7 +30,7 @@ GROUPS = 24
 PER_GROUP = 4
 SEALED = 5 * PER_GROUP
 LAST = GROUPS * PER_GROUP
-STEP = 13  # every so manieth byte: all of them take a minute
+STEP = 41  # every so manieth byte: all of them take a minute
 SEALED_PART = "messages/hot/hour=2023111422/00000000000000000001-00000000000000000020.parquet"
 
 
@@ -62,8 +62,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, make_messages: Make, appe
         append_groups(store, groups[12:17])
         assert store.checkpoint()
         append_groups(store, groups[17:])
-        shutil.copytree(data, tmp_path_factory.mktemp("killed") / "data", copy_function=shutil.copyfile)
-    killed = tmp_path_factory.getbasetemp() / "killed0" / "data"
+        killed = Path(shutil.copytree(data, tmp_path_factory.mktemp("killed") / "data"))
     assert (killed / WAL_FILE).stat().st_size > 20 * PAGE_BYTES
     return Recorded(killed, {m.position: m for m in chain(*groups)})
 
