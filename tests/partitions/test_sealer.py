@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -23,7 +22,6 @@ from recorder.errors import RecorderError
 from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Message, Stream
-from recorder.partitions import catalog
 from recorder.partitions.catalog import CATALOG, connect
 from recorder.partitions.sealer import TRIES_MAX, Sealer
 
@@ -277,85 +275,3 @@ def test_the_working_process_does_not_outlive_a_recorder_that_was_killed(tmp_pat
     done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, check=False, timeout=30)
     assert done.returncode == -signal.SIGKILL
     assert int(done.stdout) > 1
-
-
-READER = """
-import json, sys
-from pathlib import Path
-import duckdb
-from recorder.partitions.catalog import connect
-
-data, how = Path(sys.argv[1]), sys.argv[2]
-stop = data / "_stop"
-query = sys.argv[3]
-seen = {"queries": 0, "errors": [], "missing": 0, "doubled": 0, "last": 0}
-
-def open_catalogue():
-    if how == "connect":
-        return connect(data)
-    return duckdb.connect(str(data / "catalog.duckdb"), read_only=True)
-
-held = open_catalogue()
-print("reading", flush=True)
-while not stop.exists():
-    try:
-        if how != "long-lived":
-            held.close()
-            held = open_catalogue()
-        count, distinct, last = held.sql(query).fetchall()[0]
-        seen["queries"] += 1
-        seen["missing"] += last - distinct
-        seen["doubled"] += count - distinct
-        seen["missing"] += last < seen["last"]
-        seen["last"] = last
-    except Exception as error:
-        seen["errors"].append(repr(error))
-print(json.dumps(seen))
-"""
-
-
-@pytest.mark.slow
-async def test_readers_in_other_processes_see_every_message_once_while_sealing_goes_on(tmp_path: Path) -> None:
-    journal = opened(tmp_path)
-    made = Sealer(tmp_path, journal, 64 << 20, Clock())
-    await append(journal, b"[]")
-    await made.seal()
-    readers = [
-        await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", READER, str(tmp_path), how, COUNTS), stdout=asyncio.subprocess.PIPE
-        )
-        for how in ("reconnecting", "long-lived", "connect")
-    ]
-    for reader in readers:
-        assert reader.stdout is not None
-        assert await reader.stdout.readline() == b"reading\n"
-    recording = asyncio.create_task(_record_for_ever(journal))
-    loop = asyncio.get_running_loop()
-    seals = 0
-    while seals < 15:
-        next_seal = loop.time() + 0.2
-        seals += (await made.seal()).rounds
-        await asyncio.to_thread(catalog.publish_catalog, tmp_path)  # rewritten, though it says the same
-        await asyncio.sleep(next_seal - loop.time())
-    recording.cancel()
-    (tmp_path / "_stop").touch()
-    seen = [json.loads((await reader.communicate())[0]) for reader in readers]
-    await journal.wait_durable(journal.durable)
-    await made.seal()
-    for reader_saw in seen:
-        assert reader_saw["errors"] == []
-        assert (reader_saw["missing"], reader_saw["doubled"]) == (0, 0)
-        assert reader_saw["queries"] >= 5
-        assert reader_saw["last"] > 1, "the recording went on while it was read"
-    everything = published(tmp_path)
-    assert everything[0] == everything[1] == everything[2] == journal.durable
-    await made.close()
-    await journal.close()
-
-
-async def _record_for_ever(journal: Journal) -> None:
-    symbol = 0
-    while True:
-        symbol += 1
-        payloads = [orjson.dumps([{"symbol": f"S{symbol % 9}", "price": f"{symbol}.00"}]) for _ in range(20)]
-        await append(journal, *payloads)

@@ -1,0 +1,110 @@
+"""A query that runs through seals and new catalogues sees each message once and does not fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import duckdb
+import orjson
+import pytest
+
+from recorder import settings
+from recorder.clock import Clock
+from recorder.journal.writer import Journal
+from recorder.message import Kind, Mark, Stream
+from recorder.partitions import catalog
+from recorder.partitions.catalog import CATALOG
+from recorder.partitions.sealer import Sealer
+
+QUOTES = Stream("prices", "finance_query.quotes")
+COUNTS = "SELECT count(*), count(DISTINCT position), coalesce(max(position), 0) FROM messages"
+
+
+async def append(journal: Journal, *payloads: bytes) -> None:
+    first = journal.append(QUOTES, Kind.DATA, 1, payloads, Mark.NONE, Clock().now())
+    await journal.wait_durable(first + len(payloads) - 1)
+
+
+READER = """
+import json, sys
+from pathlib import Path
+import duckdb
+from recorder.partitions.catalog import connect
+
+data, how = Path(sys.argv[1]), sys.argv[2]
+stop = data / "_stop"
+query = sys.argv[3]
+seen = {"queries": 0, "errors": [], "missing": 0, "doubled": 0, "last": 0}
+
+def open_catalogue():
+    if how == "connect":
+        return connect(data)
+    return duckdb.connect(str(data / "catalog.duckdb"), read_only=True)
+
+held = open_catalogue()
+print("reading", flush=True)
+while not stop.exists():
+    try:
+        if how != "long-lived":
+            held.close()
+            held = open_catalogue()
+        count, distinct, last = held.sql(query).fetchall()[0]
+        seen["queries"] += 1
+        seen["missing"] += last - distinct
+        seen["doubled"] += count - distinct
+        seen["missing"] += last < seen["last"]
+        seen["last"] = last
+    except Exception as error:
+        seen["errors"].append(repr(error))
+print(json.dumps(seen))
+"""
+
+
+@pytest.mark.slow
+async def test_readers_in_other_processes_see_every_message_once_while_sealing_goes_on(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, settings.Journal(commit_interval_ms=1), Clock())
+    made = Sealer(tmp_path, journal, 64 << 20, Clock())
+    await append(journal, b"[]")
+    await made.seal()
+    readers = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", READER, str(tmp_path), how, COUNTS), stdout=asyncio.subprocess.PIPE
+        )
+        for how in ("reconnecting", "long-lived", "connect")
+    ]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert await reader.stdout.readline() == b"reading\n"
+    recording = asyncio.create_task(_record_for_ever(journal))
+    loop = asyncio.get_running_loop()
+    seals = 0
+    while seals < 15:
+        next_seal = loop.time() + 0.2
+        seals += (await made.seal()).rounds
+        await asyncio.to_thread(catalog.publish_catalog, tmp_path)  # rewritten, though it says the same
+        await asyncio.sleep(next_seal - loop.time())
+    recording.cancel()
+    (tmp_path / "_stop").touch()
+    seen = [json.loads((await reader.communicate())[0]) for reader in readers]
+    await journal.wait_durable(journal.durable)
+    await made.seal()
+    for reader_saw in seen:
+        assert reader_saw["errors"] == []
+        assert (reader_saw["missing"], reader_saw["doubled"]) == (0, 0)
+        assert reader_saw["queries"] >= 5
+        assert reader_saw["last"] > 1, "the recording went on while it was read"
+    with duckdb.connect(str(tmp_path / CATALOG), read_only=True) as connection:
+        assert connection.sql(COUNTS).fetchall() == [(journal.durable,) * 3]
+    await made.close()
+    await journal.close()
+
+
+async def _record_for_ever(journal: Journal) -> None:
+    symbol = 0
+    while True:
+        symbol += 1
+        payloads = [orjson.dumps([{"symbol": f"S{symbol % 9}", "price": f"{symbol}.00"}]) for _ in range(20)]
+        await append(journal, *payloads)
