@@ -1,7 +1,8 @@
 """What is done again and again while the recorder runs, each job one row of a table that `status` shows.
 
-In: jobs with their interval. Out: APScheduler runs them on the event loop, never two runs of one job at once; a run that
-was missed is made up for once. A job that fails is logged, counted and run again at its next time; it stops nothing.
+In: jobs with their interval. Out: APScheduler runs them on the event loop, never two runs of one job at once; a run
+that was missed is made up for once. A job that fails is logged, counted and run again at its next time; it stops
+nothing.
 """
 
 from __future__ import annotations

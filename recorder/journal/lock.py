@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import zlib
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from recorder.clock import SECOND_NS, Clock
 from recorder.errors import DataDirectoryBusy
 
 LOCK_FILE = "recorder.lock"
+TRIES_MAX, TRY_EVERY_S = 10, 0.05  # `recorder status` holds the lock for microseconds to see whether it is free
 _LINE_BYTES = 30  # 20 digits, a blank, 8 hex digits of their crc32, a line feed
 
 
@@ -36,10 +38,8 @@ class DirectoryLock:
         data.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DataDirectoryBusy(data, _holder(descriptor)) from None
+            if not _locked(descriptor):
+                raise DataDirectoryBusy(data, _holder(descriptor))
             published = _published(os.pread(descriptor, _LINE_BYTES, 0))
             since = datetime.fromtimestamp(clock.now().utc_ns // SECOND_NS, UTC)
             text = _line(published) + f"process {os.getpid()} since {since:%Y-%m-%dT%H:%M:%SZ}\n".encode()
@@ -59,6 +59,15 @@ class DirectoryLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _locked(descriptor: int) -> bool:
+    for _ in range(TRIES_MAX):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(TRY_EVERY_S)
+    return False
 
 
 def _line(position: int) -> bytes:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,16 @@ def test_a_second_recorder_is_told_who_holds_the_directory(tmp_path: Path) -> No
     assert lock.published == 42
     assert f"process {os.getpid()} since" in (tmp_path / LOCK_FILE).read_text()
     lock.release()
+
+
+def test_a_look_at_the_lock_does_not_keep_a_recorder_from_starting(tmp_path: Path) -> None:
+    DirectoryLock.acquire(tmp_path, Clock()).release()
+    descriptor = os.open(tmp_path / LOCK_FILE, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    looking = threading.Timer(0.1, os.close, [descriptor])
+    looking.start()
+    DirectoryLock.acquire(tmp_path, Clock()).release()
+    looking.join()
 
 
 def test_a_published_position_survives_any_number_of_recorders(tmp_path: Path) -> None:
