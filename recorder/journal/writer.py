@@ -56,6 +56,7 @@ class Journal:
         self._queue: deque[GroupBuilder] = deque()  # the last one is being filled
         self._work: deque[Callable[[], None]] = deque()
         self._closing = False
+        self._works_turn = False  # the writer thread's own
         self._announcing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_durable: list[Callable[[int], None]] = []
@@ -244,16 +245,22 @@ class Journal:
         self._tell_loop()
 
     def _next_task(self) -> GroupBuilder | Callable[[], None] | None:
-        """A group whose time has come, else a piece of work; None when closing and nothing is left."""
+        """A group whose time has come or a piece of work, in turns when both wait: a journal that is never idle must be
+        sealed too. None when closing and nothing is left.
+        """
         due = False
         with self._changed:
             while True:
+                if self._work and self._works_turn:
+                    self._works_turn = False
+                    return self._work.popleft()
                 wait_s: float | None = None
                 if self._queue:
                     group = self._queue[0]
                     age_ns = max(0, self._clock.monotonic_ns() - group.first_monotonic_ns)
                     wait_s = self._limits.commit_interval_ms / 1000 - age_ns / SECOND_NS
                     if due or wait_s <= 0 or self._closing or self._is_full(group):
+                        self._works_turn = True
                         return self._queue.popleft()
                 if self._work:
                     return self._work.popleft()

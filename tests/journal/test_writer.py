@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -143,6 +144,28 @@ async def test_work_is_done_between_commits(data: Path, limits: settings.Journal
     await journal.close()
     with pytest.raises(RuntimeError, match="closed"):
         await journal.call(lambda _: None)
+
+
+async def test_work_has_its_turn_though_a_group_is_always_due(data: Path, clock: Clock) -> None:
+    journal = Journal.open(data, settings.Journal(group_bytes_max=64 << 10), clock)
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(_: Store) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(PATIENCE_S)
+
+    holding = asyncio.create_task(journal.call(hold))
+    await begun.wait()
+    for _ in range(10):
+        append(journal, clock, 1, size=70_000)
+    asked = asyncio.create_task(journal.call(Store.durable_position))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asked == 1
+    await holding
+    await journal.close()
+    assert journal.durable == 10
 
 
 async def test_a_second_recorder_is_refused_and_the_first_goes_on(
