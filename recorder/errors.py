@@ -2,6 +2,7 @@
 
 RecorderError
  +-- ConfigInvalid          a setting is missing, unknown or wrong          exit 2
+ +-- RequestInvalid         a parameter of a question or a replay is wrong  exit 2
  +-- DataDirectoryBusy      another recorder holds the data directory       exit 1
  +-- JournalFailed          the journal cannot write; recording must stop   exit 1
  +-- Damaged                something on disk is not what was written       exit 3
@@ -43,6 +44,18 @@ class ConfigInvalid(RecorderError):
         self.problems = problems
         lines = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"{source} is not usable:\n{lines}\nCorrect it and run `recorder check`.")
+
+
+class RequestInvalid(RecorderError, ValueError):
+    """A parameter of a question or a replay is wrong. `possible` says what would be right."""
+
+    exit_code = 2
+
+    def __init__(self, parameter: str, given: object, possible: str) -> None:
+        self.parameter = parameter
+        self.given = given
+        self.possible = possible
+        super().__init__(f"{parameter} is {given!r}, which is not possible: {possible}.")
 
 
 class DataDirectoryBusy(RecorderError):

@@ -196,22 +196,21 @@ class Store:
 
     def group_from(self, position: int) -> Span | None:
         """Where the first group that reaches `position` begins and ends, without reading it."""
-        found = self._reading().execute(
-            "SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups"
-            " WHERE last_position >= ?1 AND first_position >="
+        return self._span(
+            "WHERE last_position >= ?1 AND first_position >="
             " (SELECT coalesce(max(first_position), 0) FROM groups WHERE first_position <= ?1)"
             " ORDER BY first_position LIMIT 1",
             (position,),
         )
-        with closing(found):
-            row = found.fetchone()
-        return Span(*row) if row else None
 
     def last_group(self) -> Span | None:
         """Where the last group begins and ends."""
+        return self._span("ORDER BY first_position DESC LIMIT 1", ())
+
+    def _span(self, wanted: str, values: tuple[object, ...]) -> Span | None:
         found = self._reading().execute(
-            "SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups"
-            " ORDER BY first_position DESC LIMIT 1"
+            f"SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups {wanted}",  # noqa: S608
+            values,
         )
         with closing(found):
             row = found.fetchone()

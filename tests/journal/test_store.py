@@ -150,6 +150,35 @@ def test_a_snapshot_is_of_one_moment(data: Path, store: Store, make_messages: Ma
         assert [group.first_position for group in reader.snapshot(after=9).groups] == [10]
 
 
+def test_parts_and_groups_are_found_by_position(store: Store, make_messages: Make, append_groups: Make) -> None:
+    assert (store.parts_from("messages", 0, 9), store.last_part("messages")) == ([], None)
+    assert (store.group_from(0), store.last_group()) == (None, None)
+    other = part(1, 99, table_name="quotes", path="quotes/hot/hour=2025010100/a.parquet")
+    store.register([part(21, 30), part(1, 10), part(11, 20), other], 30, Standing())
+    assert [p.first_position for p in store.parts_from("messages", 10, 2)] == [1, 11]
+    assert [p.first_position for p in store.parts_from("messages", 11, 9)] == [11, 21]
+    assert store.parts_from("messages", 31, 9) == []
+    assert store.last_part("messages") == part(21, 30)
+    append_groups(store, [make_messages(31, 33), make_messages(36, 39)])
+    found = [store.group_from(position) for position in (0, 31, 33, 34, 36, 39)]
+    assert [span and span.first_position for span in found] == [31, 31, 31, 36, 36, 36]
+    assert store.group_from(40) is None
+    last = store.last_group()
+    assert last is not None and last[:2] == (36, 39)
+    assert last[2:] == tuple(make_messages(n, n)[0].received_ns for n in (36, 39))
+
+
+def test_parts_are_looked_up_and_not_scanned(store: Store) -> None:
+    plan = store._db.execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM parts WHERE table_name = ? AND last_position >= ? ORDER BY last_position"
+        " LIMIT ?",
+        ("messages", 1, 1),
+    ).fetchall()
+    assert [row[-1] for row in plan] == [
+        "SEARCH parts USING INDEX parts_by_position (table_name=? AND last_position>?)"
+    ]
+
+
 def test_a_reader_cannot_write(data: Path, store: Store) -> None:
     with closing(Store.open_readonly(data)) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.set_fact("a", 1)
