@@ -22,10 +22,11 @@ import recorder
 from recorder import disk, lifecycle
 from recorder.clock import Clock, Moment
 from recorder.errors import JournalFailed
-from recorder.feeds.channel import Channel, Gap
+from recorder.feeds.channel import Channel
 from recorder.feeds.connection import Connection
 from recorder.feeds.feed import Request, Subscription
 from recorder.feeds.keeper import Ear, Keeper
+from recorder.feeds.logbook import Gap
 from recorder.feeds.redial import ConnectBudget, Redial
 from recorder.feeds.register import subscriptions
 from recorder.journal.writer import Journal

@@ -10,9 +10,7 @@ the old one brings is the old one let go (rotation.py). Everything either brings
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from recorder import lifecycle
 from recorder.clock import MS_NS, SECOND_NS, Moment
 from recorder.feeds.command import Close, Command, Dial, Say, Write
 from recorder.feeds.feed import (
@@ -29,6 +27,7 @@ from recorder.feeds.feed import (
     Suspect,
 )
 from recorder.feeds.link import Link
+from recorder.feeds.logbook import Gap, Logbook
 from recorder.feeds.overlap import Overlap, Verdict
 from recorder.feeds.redial import ConnectBudget, Redial
 from recorder.feeds.rotation import Rotation
@@ -37,12 +36,6 @@ from recorder.message import Kind, Mark
 SNAPSHOT_MEMORY_NS = SECOND_NS  # one broadcast reaches two sockets of one channel within milliseconds
 HTTP_TOO_MANY = 429
 SLOT_TRIES_MAX = 8  # dials for a slot we have just freed before its 429 is taken for a real one
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    since_ns: int  # UTC
-    cause: str
 
 
 class Channel:
@@ -58,7 +51,6 @@ class Channel:
         gap: Gap | None = None,
     ) -> None:
         self.subscription = subscription
-        self.gap = gap
         self.stopping = False
         self.rotations = self.reconnects = self.repeats = 0
         self.last_data_ns = 0  # UTC
@@ -72,21 +64,21 @@ class Channel:
         self._rotation: Rotation | None = None
         self._slot_tries = 0  # left, for a slot that we freed ourselves
         self._overlap = Overlap(subscription.identity, SNAPSHOT_MEMORY_NS if subscription.snapshots else None)
-        self._commands: list[Command] = []
+        self._log = Logbook(gap)
 
     # --- what it is told ----------------------------------------------------------------------------------------
 
     def start(self, since_ns: int, cause: str, now: Moment) -> list[Command]:
         """Begin. `since_ns`: from when on nothing is known of this channel, UTC (its last frame before a crash)."""
-        self._open_gap(since_ns, cause)
+        self._log.open_gap(since_ns, cause)
         return self.tick(now)
 
     def opened(self, connection: int, handshake_ms: float, now: Moment) -> list[Command]:
         link = self._links[connection]
         link.opened = True
-        self._note("connection.opened", link, handshake_ms=round(handshake_ms, 3))
+        self._log.note("connection.opened", link, handshake_ms=round(handshake_ms, 3))
         self._obey(link, link.conversation.opened(now), now)
-        return self._answer()
+        return self._log.take()
 
     def received(self, connection: int, frames: Sequence[Frame], now: Moment) -> list[Command]:
         link = self._links[connection]
@@ -94,7 +86,7 @@ class Channel:
         self._obey(link, link.conversation.received(frames, now), now)
         if self._rotation:
             self._settle(self._rotation, now)
-        return self._answer()
+        return self._log.take()
 
     def refused(
         self, connection: int, status: int, headers: Mapping[str, str], body: bytes, now: Moment
@@ -106,7 +98,7 @@ class Channel:
         if not expected:
             self._obey(link, link.conversation.refused(status, headers, body, now), now)
         wait_s = self._ended(link, cause, now)
-        self._note("connection.refused", link, status=status, retry_s=wait_s, cause=cause)
+        self._log.note("connection.refused", link, status=status, retry_s=wait_s, cause=cause)
         if expected:
             self._free_slot(link, now)
         return self.tick(now)
@@ -114,14 +106,14 @@ class Channel:
     def failed(self, connection: int, error: str, now: Moment) -> list[Command]:
         link = self._links.pop(connection)
         wait_s = self._ended(link, error, now)
-        self._note("connection.failed", link, error=error, retry_s=wait_s)
+        self._log.note("connection.failed", link, error=error, retry_s=wait_s)
         return self.tick(now)
 
     def closed(self, connection: int, code: int, reason: str, by_us: bool, now: Moment) -> list[Command]:
         link = self._links.pop(connection)
         cause = link.cause or f"closed with {code} {reason}".rstrip()
         self._obey(link, link.conversation.closed(code, reason, now), now)
-        self._note(
+        self._log.note(
             "connection.closed",
             link,
             code=code,
@@ -147,17 +139,22 @@ class Channel:
             if self._serving is None and now.monotonic_ns >= self._dial_ns(self._redial, now):
                 self.reconnects += self._redial.dials > 0
                 self._serving = self._dial("redial" if self._redial.dials else "start", self._redial, now)
-        return self._answer()
+        return self._log.take()
 
     def stop(self, cause: str, now: Moment) -> list[Command]:
         """Hang up everything; the channel is done when `idle`."""
         self.stopping = True
-        self._open_gap(now.utc_ns, cause)
+        self._log.open_gap(now.utc_ns, cause)
         for link in self._links.values():
             self._let_go(link, 1000, "", cause)
-        return self._answer()
+        return self._log.take()
 
     # --- what it tells ------------------------------------------------------------------------------------------
+
+    @property
+    def gap(self) -> Gap | None:
+        """The gap this channel is in; None while it is proven to receive."""
+        return self._log.gap
 
     @property
     def idle(self) -> bool:
@@ -199,7 +196,7 @@ class Channel:
                 case Alive(data):
                     self._alive(link, data, now)
                 case Send(text):
-                    self._commands.append(Say(link.number, text))
+                    self._log.commands.append(Say(link.number, text))
                 case HangUp(code, reason, cause):
                     self._let_go(link, code, reason, cause)
                 case RetryAfter(seconds, cause, loud):
@@ -207,7 +204,7 @@ class Channel:
                 case Suspect(cause):
                     link.rotate_ns, link.suspicion = now.monotonic_ns, cause
                 case Alarm(event, detail):
-                    self._note(event, link, detail=detail)
+                    self._log.note(event, link, detail=detail)
 
     def _keep(self, link: Link, frames: Sequence[Frame], kind: Kind, mark: Mark, now: Moment) -> None:
         verdicts = None
@@ -215,25 +212,25 @@ class Channel:
             self.last_data_ns = link.last_data_ns = now.utc_ns
             verdicts = self._overlap.sift(link.number, frames, now, counted=Mark.INITIAL not in mark)
         if verdicts is None:
-            self._commands.append(Write(link.number, kind, mark, [frame.payload for frame in frames]))
+            self._log.commands.append(Write(link.number, kind, mark, [frame.payload for frame in frames]))
             return
         for frame, verdict in zip(frames, verdicts, strict=True):
             if verdict is Verdict.REPEAT:
                 self.repeats += 1
             else:
                 variant = Mark.VARIANT if verdict is Verdict.VARIANT else Mark.NONE
-                self._commands.append(Write(link.number, kind, mark | variant, [frame.payload]))
+                self._log.commands.append(Write(link.number, kind, mark | variant, [frame.payload]))
 
     def _alive(self, link: Link, data: bool, now: Moment) -> None:
         link.brings_data = link.brings_data or data
         if link.proven is None:
             link.proven = now
             self._slot_tries = 0
-            self._note("connection.proven", link, after_ms=(now.monotonic_ns - link.dialled.monotonic_ns) / MS_NS)
+            self._log.note("connection.proven", link, after_ms=(now.monotonic_ns - link.dialled.monotonic_ns) / MS_NS)
             if self._rotation and self._rotation.new is link:
                 self._rotation.tally = self._overlap.watch(self._rotation.old.number, link.number)
         if self.gap and not self.stopping:
-            self._close_gap(now.utc_ns)
+            self._log.close_gap(now.utc_ns)
 
     def _wait(self, link: Link, seconds: float, cause: str, loud: bool, now: Moment) -> None:
         # A connection that is being replaced may be told anything: preempted, for one, by its own heir.
@@ -242,7 +239,7 @@ class Channel:
         redial = self._spare_redial if self._is_spare(link) else self._redial
         waited_s = redial.wait(seconds, now, loud=loud)
         if loud:
-            self._note("feed.refused", link, detail=f"{cause}; dialled again in {waited_s:.0f} s")
+            self._log.note("feed.refused", link, detail=f"{cause}; dialled again in {waited_s:.0f} s")
 
     # --- dialling and ending ------------------------------------------------------------------------------------
 
@@ -256,21 +253,21 @@ class Channel:
             self._budget.spend(now)
         link = Link(self._next_connection(), conversation, now, self.subscription.rotate_at(now), took_over=takeover)
         self._links[link.number] = link
-        self._note("connection.dialled", link, url=conversation.request.url, purpose=purpose)
-        self._commands.append(Dial(link.number, conversation.request))
+        self._log.note("connection.dialled", link, url=conversation.request.url, purpose=purpose)
+        self._log.commands.append(Dial(link.number, conversation.request))
         return link
 
     def _let_go(self, link: Link, code: int, reason: str, cause: str) -> None:
         if not link.closing:
             link.closing, link.cause = True, cause
-            self._commands.append(Close(link.number, code, reason))
+            self._log.commands.append(Close(link.number, code, reason))
 
     def _ended(self, link: Link, cause: str, now: Moment) -> float:
         """A connection, or the attempt at one, is over. Returns the seconds until this channel may dial again."""
         rotation = self._rotation
         if rotation and link is rotation.new:
             self._end_rotation()
-            self._note("rotation.failed", link, old=rotation.old.number, new=link.number, cause=cause)
+            self._log.note("rotation.failed", link, old=rotation.old.number, new=link.number, cause=cause)
             self._spare_redial.ended(link.proven_ns, now)
             return self._wait_s(self._spare_redial, now)
         if rotation:
@@ -284,21 +281,11 @@ class Channel:
             self._redial.ended(link.proven_ns, now)
         # What proves a snapshot channel to be alive is data and nothing else.
         proof_ns = link.last_data_ns if self.subscription.snapshots else link.last_received_ns
-        self._open_gap(proof_ns or now.utc_ns, cause)
+        self._log.open_gap(proof_ns or now.utc_ns, cause)
         return self._wait_s(self._redial, now)
 
     def _wait_s(self, redial: Redial, now: Moment) -> float:
         return round(max(0, self._dial_ns(redial, now) - now.monotonic_ns) / SECOND_NS, 3)
-
-    def _open_gap(self, since_ns: int, cause: str) -> None:
-        if self.gap is None:
-            self.gap = Gap(since_ns, cause)
-            self._note("gap.opened", None, since_ns=since_ns, cause=cause)
-
-    def _close_gap(self, until_ns: int) -> None:
-        if self.gap:
-            since_ns, cause, self.gap = self.gap.since_ns, self.gap.cause, None
-            self._note("gap.closed", None, since_ns=since_ns, until_ns=max(since_ns, until_ns), cause=cause)
 
     # --- rotation -----------------------------------------------------------------------------------------------
 
@@ -325,7 +312,7 @@ class Channel:
     def _begin_rotation(self, old: Link, cause: str, now: Moment, *, takeover: bool = False) -> None:
         new = self._dial("takeover" if takeover else "rotation", self._spare_redial, now, takeover=takeover)
         self._rotation = Rotation(old, new, cause, self.subscription.snapshots, self._overlap_ns)
-        self._note("rotation.started", new, old=old.number, new=new.number, cause=cause)
+        self._log.note("rotation.started", new, old=old.number, new=new.number, cause=cause)
 
     def _settle(self, rotation: Rotation, now: Moment) -> None:
         if rotation.settled(now):
@@ -334,11 +321,11 @@ class Channel:
     def _report(self, rotation: Rotation, now: Moment) -> None:
         self.rotations += 1
         self._spare_redial.proved()
-        self._note("rotation.done", rotation.new, **rotation.report(now))
+        self._log.note("rotation.done", rotation.new, **rotation.report(now))
         if rotation.deaf and rotation.new.proven:
             # Only now is it known that the old one had been mute; since when, its last data says.
-            self._open_gap(rotation.old.last_data_ns, "deaf")
-            self._close_gap(rotation.new.proven.utc_ns)
+            self._log.open_gap(rotation.old.last_data_ns, "deaf")
+            self._log.close_gap(rotation.new.proven.utc_ns)
 
     def _end_rotation(self) -> None:
         self._rotation = self._overlap.tally = None
@@ -357,13 +344,3 @@ class Channel:
             self.rotations += 1
             self._slot_tries = SLOT_TRIES_MAX
             self._let_go(old, *self.subscription.farewell, "rotation with a single slot, old before new")
-
-    # --- answering ----------------------------------------------------------------------------------------------
-
-    def _note(self, event: str, link: Link | None, **fields: object) -> None:
-        entry = lifecycle.entry(event, **fields)
-        self._commands.append(Write(link.number if link else 0, Kind.LIFECYCLE, Mark.NONE, [entry]))
-
-    def _answer(self) -> list[Command]:
-        commands, self._commands = self._commands, []
-        return commands

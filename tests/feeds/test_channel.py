@@ -10,9 +10,10 @@ import pytest
 
 from recorder import lifecycle
 from recorder.clock import SECOND_NS, Moment
-from recorder.feeds.channel import Channel, Gap
+from recorder.feeds.channel import Channel
 from recorder.feeds.command import Close, Command, Dial, Say, Write
 from recorder.feeds.feed import NEVER_NS, Action, Alarm, Alive, Frame, HangUp, Keep, Request, RetryAfter, Send, Suspect
+from recorder.feeds.logbook import Gap
 from recorder.feeds.redial import ConnectBudget, Redial
 from recorder.message import Kind, Mark, Stream
 from recorder.settings import Redial as RedialSettings
