@@ -27,12 +27,14 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
 SPAWN = multiprocessing.get_context("spawn")  # no benchmark inherits the memory or the threads of another
 
 
-def arguments(doc: str) -> argparse.ArgumentParser:
-    """The options every benchmark has."""
+def arguments(doc: str, rounds: int | None = 3) -> argparse.ArgumentParser:
+    """The options every benchmark has; `rounds` None where the figures do not change from one to the next."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="figures and claims as one JSON object")
-    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds; medians are compared (default 3)")
-    parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="on the disk to measure (default /var/tmp)")
+    if rounds is not None:
+        told = f"alternating rounds; medians are compared (default {rounds})"
+        parser.add_argument("--rounds", type=int, default=rounds, help=told)
+    parser.add_argument("--dir", type=Path, default=Path("/var/tmp"), help="on the disk to use (default /var/tmp)")
     return parser
 
 
