@@ -54,6 +54,7 @@ class Channel:
         self.stopping = False
         self.rotations = self.reconnects = self.repeats = 0
         self.last_data_ns = 0  # UTC
+        self._new_redial = redial
         self._redial = redial()
         self._spare_redial = redial()
         self._budget = budget
@@ -141,6 +142,17 @@ class Channel:
                 self._serving = self._dial("redial" if self._redial.dials else "start", self._redial, now)
         return self._log.take()
 
+    def change(
+        self, subscription: Subscription, budget: ConnectBudget | None, overlap_s: float, now: Moment
+    ) -> list[Command]:
+        """Want something else of the same stream: what serves goes on until a connection for the new is proven."""
+        self.subscription, self._budget, self._overlap_ns = subscription, budget, int(overlap_s * SECOND_NS)
+        self._redial, self._spare_redial = self._new_redial(), self._new_redial()  # what was refused was the old
+        for link in self._links.values():
+            if link.proven is None:
+                self._let_go(link, 1000, "", "changed")
+        return self.tick(now)
+
     def stop(self, cause: str, now: Moment) -> list[Command]:
         """Hang up everything; the channel is done when `idle`."""
         self.stopping = True
@@ -148,6 +160,11 @@ class Channel:
         for link in self._links.values():
             self._let_go(link, 1000, "", cause)
         return self._log.take()
+
+    def restart(self, now: Moment) -> list[Command]:
+        """Begin again after a stop; the gap of the stop goes on until there is proof of life."""
+        self.stopping = False
+        return self.tick(now)
 
     # --- what it tells ------------------------------------------------------------------------------------------
 
@@ -183,7 +200,7 @@ class Channel:
         elif serving is None and not self.stopping:
             wakes.append(self._dial_ns(self._redial, now))
         elif serving and serving.proven and not serving.closing:
-            wakes.append(max(serving.rotate_ns, self._dial_ns(self._spare_redial, now)))
+            wakes.append(max(self._rotate_ns(serving), self._dial_ns(self._spare_redial, now)))
         return min(wakes, default=NEVER_NS)
 
     # --- obeying a conversation ---------------------------------------------------------------------------------
@@ -251,7 +268,8 @@ class Channel:
         redial.dialled()
         if self._budget:
             self._budget.spend(now)
-        link = Link(self._next_connection(), conversation, now, self.subscription.rotate_at(now), took_over=takeover)
+        rotate_ns = self.subscription.rotate_at(now)
+        link = Link(self._next_connection(), self.subscription, conversation, now, rotate_ns, took_over=takeover)
         self._links[link.number] = link
         self._log.note("connection.dialled", link, url=conversation.request.url, purpose=purpose)
         self._log.commands.append(Dial(link.number, conversation.request))
@@ -296,13 +314,19 @@ class Channel:
     def _is_spare(self, link: Link) -> bool:
         return link is self._spare
 
+    def _outdated(self, link: Link) -> bool:
+        return link.subscription is not self.subscription
+
+    def _rotate_ns(self, link: Link) -> int:
+        return 0 if self._outdated(link) else link.rotate_ns
+
     def _rotate_when_due(self, now: Moment) -> None:
         link = self._serving
         if link is None or link.proven is None or link.closing or self._rotation:
             return
-        if now.monotonic_ns < max(link.rotate_ns, self._dial_ns(self._spare_redial, now)):
+        if now.monotonic_ns < max(self._rotate_ns(link), self._dial_ns(self._spare_redial, now)):
             return
-        cause = link.suspicion or "planned"
+        cause = "changed" if self._outdated(link) else link.suspicion or "planned"
         if self.subscription.break_first:
             self._let_go(link, *self.subscription.farewell, f"rotation ({cause}), old before new")
             self.rotations += 1
@@ -311,7 +335,8 @@ class Channel:
 
     def _begin_rotation(self, old: Link, cause: str, now: Moment, *, takeover: bool = False) -> None:
         new = self._dial("takeover" if takeover else "rotation", self._spare_redial, now, takeover=takeover)
-        self._rotation = Rotation(old, new, cause, self.subscription.snapshots, self._overlap_ns)
+        alike = not self._outdated(old)
+        self._rotation = Rotation(old, new, cause, self.subscription.snapshots, self._overlap_ns, alike)
         self._log.note("rotation.started", new, old=old.number, new=new.number, cause=cause)
 
     def _settle(self, rotation: Rotation, now: Moment) -> None:
@@ -337,7 +362,7 @@ class Channel:
             self._slot_tries = max(0, self._slot_tries - 1)
         elif self.subscription.may_take_over and not link.took_over:
             self._begin_rotation(old, "single slot", now, takeover=True)
-        elif old.suspicion:
+        elif old.suspicion and not self._outdated(old):
             # A break for certain is worse than a suspicion: the planned rotation replaces it soon enough.
             old.suspicion, old.rotate_ns = "", self.subscription.rotate_at(old.dialled)
         else:

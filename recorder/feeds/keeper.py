@@ -13,7 +13,8 @@ from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.feeds.channel import Channel
 from recorder.feeds.command import Close, Command, Dial, Say, Write
 from recorder.feeds.connection import Connection
-from recorder.feeds.feed import NEVER_NS, Frame, Request
+from recorder.feeds.feed import NEVER_NS, Frame, Request, Subscription
+from recorder.feeds.redial import ConnectBudget
 from recorder.message import Kind, Mark, Stream
 
 UNREAD_S = 1.0  # after a pause: what waited in the kernel is read before watchdogs look again
@@ -70,6 +71,17 @@ class Keeper:
         """Dial. `since_ns`: from when on nothing is known of this channel, UTC."""
         self.perform(self.channel.start(since_ns, cause, self.clock.now()))
 
+    def change(self, subscription: Subscription, budget: ConnectBudget | None, overlap_s: float) -> None:
+        """Keep the same channel alive with other wishes, new before old."""
+        self.perform(self.channel.change(subscription, budget, overlap_s, self.clock.now()))
+
+    def overdue_ns(self) -> int:
+        """How long the channel has been waiting for a tick that nothing will bring any more: 0 unless we are broken."""
+        if self._timer or self._paused or self._gone.is_set():
+            return 0
+        now = self.clock.now()
+        return max(0, now.monotonic_ns - self.channel.wake_ns(now))
+
     async def stop(self, cause: str, patience_s: float) -> None:
         """Hang up; what still arrives within `patience_s` is kept. Returns when every connection is over."""
         self.perform(self.channel.stop(cause, self.clock.now()))
@@ -82,6 +94,12 @@ class Keeper:
             await self._gone.wait()
         if self._timer:
             self._timer.cancel()
+            self._timer = None
+
+    def restart(self) -> None:
+        """Dial again after a stop."""
+        self._gone.clear()
+        self.perform(self.channel.restart(self.clock.now()))
 
     def pause(self) -> None:
         """Read no further: the journal cannot follow. What waits unread is no silence, so watchdogs wait too."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recorder.clock import Moment
-from recorder.feeds.feed import Conversation, Frame
+from recorder.feeds.feed import Conversation, Frame, Subscription
 
 
 @dataclass(slots=True, eq=False)
 class Link:
     number: int
+    subscription: Subscription  # what it was dialled for; the channel may want something else by now
     conversation: Conversation
     dialled: Moment
     rotate_ns: int  # monotonic; when to replace it

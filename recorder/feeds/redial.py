@@ -80,10 +80,14 @@ class ConnectBudget:
     """
 
     def __init__(self, per_day_max: int) -> None:
-        self._size = max(1.0, per_day_max / 10)
-        self._refill_ns = DAY_NS / max(1.0, per_day_max - self._size)  # for one connect
+        self.allow(per_day_max)
         self._left = self._size
         self._as_of_ns: int | None = None
+
+    def allow(self, per_day_max: int) -> None:
+        """From now on so many; what was spent stays spent."""
+        self._size = max(1.0, per_day_max / 10)
+        self._refill_ns = DAY_NS / max(1.0, per_day_max - self._size)  # for one connect
 
     def at_ns(self, now: Moment) -> int:
         """Monotonic time from which the next connect is within the budget."""

@@ -23,6 +23,7 @@ class Rotation:
     cause: str
     snapshots: bool  # each frame stands for itself: one from the new connection is proof enough
     overlap_ns: int  # how long to wait for a message that both bring
+    alike: bool = True  # both asked for the same, so both should bring the same
     tally: Tally | None = None  # from the new connection's proof of life on
 
     def settled(self, now: Moment) -> bool:
@@ -34,6 +35,8 @@ class Rotation:
             return True
         if self.snapshots:
             return self.new.brings_data
+        if not self.alike:
+            return waited_ns >= SETTLE_NS
         if self.tally.both and not self.tally.only_old:
             return True
         return (self.tally.both > 0 or self.deaf) and waited_ns >= SETTLE_NS
@@ -42,7 +45,9 @@ class Rotation:
     def deaf(self) -> bool:
         """The old connection brought nothing of what the new one brings."""
         tally = self.tally
-        return not self.snapshots and tally is not None and not tally.both and not tally.only_old and tally.only_new > 0
+        if self.snapshots or not self.alike or tally is None:
+            return False
+        return not tally.both and not tally.only_old and tally.only_new > 0
 
     def wake_ns(self, now: Moment) -> int:
         """Monotonic time at which to ask again."""

@@ -490,3 +490,81 @@ def test_it_asks_to_be_woken_when_something_is_due_and_never_spins(seconds: floa
 def test_no_secret_reaches_the_journal() -> None:
     life = Life().receiving()
     assert "secret" not in repr(life.commands)
+
+
+def test_a_changed_subscription_is_new_before_old_without_a_gap() -> None:
+    life = Life().receiving()
+    life.hears(1, "old a")
+    changed = Scripted()
+    life.did(life.channel.change(changed, None, 300, life.now))
+    assert life.dials == [1, 2]
+    assert (len(life.subscription.takeovers), len(changed.takeovers)) == (1, 1)
+    life.opened(2)
+    life.hears(2, "alive")
+    life.hears(1, "both", "old b")
+    life.hears(2, "both", "new c")
+    assert life.closes == [], "what is on its way on the old one may still come"
+    life.later(2)
+    assert life.closes == [(1, 4000)], "nobody waits for the new one to bring what only the old one asked for"
+    life.closed(1, 4000, by_us=True)
+    assert life.recorded == ["old a", "both", "old b", "new c"]
+    assert life.gaps == [("gap.opened", "start"), ("gap.closed", "start")], "the old one was not deaf"
+    (done,) = life.events("rotation.done")
+    assert done["cause"] == "changed"
+    life.later(60)
+    assert life.dials == [1, 2]
+
+
+def test_the_old_subscription_serves_on_while_the_changed_one_is_refused() -> None:
+    life = Life().receiving()
+    life.did(life.channel.change(Scripted(), None, 300, life.now))
+    life.refused(2, 400)
+    life.hears(1, "still here")
+    life.later(60)
+    assert life.dials == [1, 2, 3], "and it is tried again"
+    assert life.closes == []
+    assert life.channel.gap is None
+
+
+def test_a_change_ends_waiting_and_dials_that_were_for_the_old_subscription() -> None:
+    life = Life()
+    life.refused(1, 401)
+    assert life.dials == [1]
+    life.did(life.channel.change(Scripted(), None, 300, life.now))
+    assert life.dials == [1, 2], "a refusal of the old one says nothing about the new one"
+    life.did(life.channel.change(Scripted(), None, 300, life.now))
+    assert life.closes == [(2, 1000)]
+    life.closed(2, 1006, by_us=True)
+    assert life.dials == [1, 2, 3]
+    life.opened(3)
+    life.hears(3, "alive")
+    assert life.channel.gap is None
+
+
+def test_a_change_in_the_middle_of_a_rotation_is_not_forgotten() -> None:
+    life = Life().receiving()
+    life.hears(1, "a")
+    life.later(6600)
+    life.opened(2)
+    life.hears(2, "alive")
+    changed = Scripted()
+    life.did(life.channel.change(changed, None, 300, life.now))
+    assert life.dials == [1, 2]
+    life.hears(1, "b")
+    life.hears(2, "b")
+    life.closed(1, 4000, by_us=True)
+    assert life.dials == [1, 2, 3]
+    assert len(changed.takeovers) == 1
+    assert life.channel.gap is None
+
+
+def test_a_change_with_a_single_slot_lets_the_old_one_go_first() -> None:
+    life = Life().receiving()
+    life.hears(1, "suspect")
+    life.later(0)
+    life.refused(2, 429)
+    life.did(life.channel.change(Scripted(), None, 300, life.now))
+    life.refused(3, 429)
+    assert life.closes == [(1, 4000)]
+    life.closed(1, 4000, by_us=True)
+    assert life.dials == [1, 2, 3, 4]

@@ -13,8 +13,8 @@ from recorder import lifecycle
 from recorder.clock import Clock, Moment
 from recorder.feeds.channel import Channel
 from recorder.feeds.connection import Connection
-from recorder.feeds.feed import Request
-from recorder.feeds.finlight import FinlightSubscription
+from recorder.feeds.feed import Action, Request
+from recorder.feeds.finlight import FinlightConversation, FinlightSubscription
 from recorder.feeds.keeper import Ear, Keeper
 from recorder.feeds.redial import Redial
 from recorder.message import Kind, Mark, Stream
@@ -186,3 +186,58 @@ async def test_while_paused_nothing_is_read_and_afterwards_nothing_is_missing(bo
     assert book.articles == []
     keeper.resume()
     await book.until(lambda: len(book.articles) == 10)
+
+
+async def test_other_wishes_get_a_connection_of_their_own_before_the_old_one_goes(book: Book, against: Serve) -> None:
+    asked: list[str] = []
+
+    async def upstream(socket: ServerConnection) -> None:
+        asked.append(str(await socket.recv()))
+        await socket.send(ADMIT)
+        await socket.wait_closed()
+
+    keeper = await against(upstream)
+    await book.until(lambda: "connection.proven" in book.events)
+    changed = Finlight(kind="finlight", url=url(keeper), tickers=["NVDA"])
+    keeper.change(FinlightSubscription("news", changed, "key"), None, 1.0)
+    await book.until(lambda: "rotation.done" in book.events)
+    assert "NVDA" not in asked[0]
+    assert "NVDA" in asked[1]
+    assert book.events.count("gap.opened") == 1, "the one before the first proof of life"
+
+
+class Faulty(FinlightSubscription):
+    """Its conversations are due at once and fail when it is their turn."""
+
+    def connect(self, now: Moment, *, takeover: bool) -> FinlightConversation:
+        request = super().connect(now, takeover=takeover).request
+
+        class Conversation(FinlightConversation):
+            wake_ns = now.monotonic_ns
+
+            def tick(self, now: Moment) -> list[Action]:
+                raise ValueError("a mistake of ours")
+
+        return Conversation(self._feed, request, "nonce")
+
+
+async def test_a_channel_that_nothing_will_wake_any_more_is_overdue(book: Book, against: Serve) -> None:
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        await socket.wait_closed()
+
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    keeper = await against(upstream)
+    await book.until(lambda: "connection.proven" in book.events)
+    assert keeper.overdue_ns() == 0
+    keeper.change(Faulty("news", Finlight(kind="finlight", url=url(keeper)), "key"), None, 1.0)
+    async with asyncio.timeout(20):
+        while not keeper.overdue_ns():  # noqa: ASYNC110 - there is no event for what does not happen
+            await asyncio.sleep(0.01)
+    keeper.pause()
+    assert keeper.overdue_ns() == 0, "while nothing is read no watchdog waits"
+
+
+def url(keeper: Keeper) -> str:
+    return keeper.channel.subscription.connect(keeper.clock.now(), takeover=False).request.url

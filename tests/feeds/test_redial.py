@@ -96,3 +96,15 @@ def test_a_burst_after_an_outage_is_free() -> None:
     for _ in range(100):
         assert budget.at_ns(now) == now.monotonic_ns
         budget.spend(now)
+
+
+def test_another_budget_counts_what_was_spent_before() -> None:
+    budget = ConnectBudget(8000)
+    now = Moment(0, 0)
+    for _ in range(790):
+        budget.spend(now)
+    budget.allow(4000)
+    for _ in range(10):
+        assert budget.at_ns(now) == now.monotonic_ns
+        budget.spend(now)
+    assert budget.at_ns(now) > now.monotonic_ns
