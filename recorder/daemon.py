@@ -13,13 +13,10 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import orjson
-
 import recorder
-from recorder import disk, lifecycle
+from recorder import lifecycle, status
 from recorder.clock import Clock, Moment
 from recorder.errors import JournalFailed
 from recorder.feeds.channel import Channel
@@ -32,16 +29,26 @@ from recorder.feeds.register import subscriptions
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.partitions.sealer import Report, Sealer
+from recorder.reserve import Order, Reserve
 from recorder.schedule import Job, Schedule
 from recorder.settings import AnyFeed, FinanceQuery, Settings
 
 log = logging.getLogger(__name__)
 
-STATUS_FILE = "_status.json"
 STATUS_EVERY_S = 1.0
+DISK_EVERY_S = 1.0
 FAREWELL_S = 2.0  # how long an upstream may take to answer our close, at a stop
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
-WARNINGS = ("gap.opened", "rotation.failed", "connection.refused", "connection.failed", "feed.", "journal.", "clock.")
+WARNINGS = (
+    "gap.opened",
+    "rotation.failed",
+    "connection.refused",
+    "connection.failed",
+    "feed.",
+    "journal.",
+    "clock.",
+    "disk.full",
+)
 
 
 class Daemon:
@@ -65,9 +72,14 @@ class Daemon:
             for name, feed in settings.feeds.items()
             for subscription in subscriptions(name, feed, secrets.get(name, ""))
         ]
+        self.reserve = Reserve(settings.data, settings.disk)
+        self._sealing: asyncio.Future[None] | None = None
+        self._sealed_bytes = 0  # of the journal's bytes, when sealing last began
+        self._seal_job = Job("seal", settings.seal.interval_s, self._seal)
         self.schedule = Schedule(
             [
-                Job("seal", settings.seal.interval_s, self._seal),
+                self._seal_job,
+                Job("disk", DISK_EVERY_S, self._watch_disk),
                 Job("status", STATUS_EVERY_S, self._write_status),
             ]
         )
@@ -79,6 +91,8 @@ class Daemon:
 
     async def run(self) -> None:
         """Record until told to stop. Raises JournalFailed when messages could not be made durable."""
+        self.reserve.lay_up()
+        self.journal.on_durable(self._on_durable)
         self.journal.on_pressure(self._on_pressure)
         self.journal.on_failed(lambda failure: self.stop(str(failure)))
         self._note("recorder.started", version=recorder.__version__, pid=os.getpid())
@@ -113,11 +127,12 @@ class Daemon:
         if self.journal.failed is None:
             await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in self.keepers))
             await self.journal.wait_durable(self._note("recorder.stopped", cause=self._why))
-            await self._seal()
-        await self._write_status()
+            await self._seal_job.once()
+        await Job("status", STATUS_EVERY_S, self._write_status).once()
         await self.sealer.close()
         await self.journal.close()
-        log.info("Stopped: everything up to position %d is durable and sealed.", self.journal.durable)
+        sealed = "sealed" if self.sealed.sealed_position == self.journal.durable else "in the journal, not sealed"
+        log.info("Stopped: everything up to position %d is durable and %s.", self.journal.durable, sealed)
 
     def _keeper(self, feed: AnyFeed, subscription: Subscription) -> Keeper:
         budget = None
@@ -162,7 +177,29 @@ class Daemon:
         return self._append(OWN, Kind.LIFECYCLE, 0, [lifecycle.entry(event, **fields)], Mark.NONE, self.clock.now())
 
     async def _seal(self) -> None:
+        self._sealed_bytes = self.journal.figures.bytes
         self.sealed = await self.sealer.seal()
+
+    async def _watch_disk(self) -> None:
+        order = self.reserve.judge(status.free_bytes(self.settings.data))
+        if order is Order.HALT:
+            self.reserve.give_up()
+            self._note("disk.full", reserve_bytes=self.settings.disk.reserve_bytes)
+            await asyncio.gather(*(keeper.stop("disk full", FAREWELL_S) for keeper in self.keepers))
+        elif order is Order.RESUME:
+            self.reserve.lay_up()
+            self._note("disk.freed", resume_bytes=self.settings.disk.resume_bytes)
+            for keeper in self.keepers:
+                keeper.restart()
+
+    def _on_durable(self, _position: int) -> None:
+        """Seal early when much has come in, so that sealing needs no more memory than it was given."""
+        if self.journal.figures.bytes - self._sealed_bytes >= self.settings.seal.bytes_max and not self._sealing:
+            self._sealing = asyncio.ensure_future(self._seal_job.once())
+            self._sealing.add_done_callback(self._sealed_early)
+
+    def _sealed_early(self, _: asyncio.Future[None]) -> None:
+        self._sealing = None
 
     def _on_pressure(self, pressed: bool) -> None:
         log.warning("journal.pressure", extra={"fields": {"reading": not pressed}})
@@ -170,64 +207,8 @@ class Daemon:
             keeper.pause() if pressed else keeper.resume()
 
     async def _write_status(self) -> None:
-        text = orjson.dumps(self.status())
-        await asyncio.to_thread(_replace, self.settings.data / STATUS_FILE, text)
+        await asyncio.to_thread(status.write, self.settings.data, self.status())
 
     def status(self) -> dict[str, object]:
-        """What `recorder status` shows. Moments are nanoseconds UTC."""
-        feeds: dict[str, dict[str, object]] = {}
-        for keeper in self.keepers:
-            channel = keeper.channel
-            stream = channel.subscription.stream
-            feeds[f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed] = {
-                "feed": stream.feed,
-                "kind": stream.feed_kind,
-                "channel": stream.channel,
-                "state": channel.state,
-                "connections": channel.connections,
-                "messages": self.messages[stream],
-                "last_data_ns": channel.last_data_ns,
-                "rotations": channel.rotations,
-                "reconnects": channel.reconnects,
-                "repeats": channel.repeats,
-                "gap": {"since_ns": channel.gap.since_ns, "cause": channel.gap.cause} if channel.gap else None,
-            }
-        free = os.statvfs(self.settings.data)
-        figures = self.journal.figures
-        return {
-            "written_ns": self.clock.now().utc_ns,
-            "pid": os.getpid(),
-            "version": recorder.__version__,
-            "started_ns": self.started.utc_ns,
-            "clock_behind_ns": self.clock.behind_ns,
-            "durable_position": self.journal.durable,
-            "feeds": feeds,
-            "sealed_position": self.sealed.sealed_position,
-            "journal": {
-                "buffered_bytes": figures.buffered_bytes,
-                "buffered_bytes_max": figures.buffered_bytes_max,
-                "under_pressure": figures.under_pressure,
-                "under_pressure_times": figures.under_pressure_times,
-                "groups": figures.groups,
-                "commits_failed": figures.commits_failed,
-                "durable_ms_p50": figures.received_to_durable.quantile_ms(0.5),
-                "durable_ms_p99": figures.received_to_durable.quantile_ms(0.99),
-                "commit_ms_p50": figures.commit.quantile_ms(0.5),
-                "commit_ms_p99": figures.commit.quantile_ms(0.99),
-            },
-            "seal": {
-                "rows": self.sealed.rows,
-                "unparsed": self.sealed.unparsed,
-                "file_bytes": self.sealed.file_bytes,
-                "seconds": self.sealed.seconds,
-            },
-            "jobs": self.schedule.table(),
-            "disk": {"free_bytes": free.f_bavail * free.f_frsize, "size_bytes": free.f_blocks * free.f_frsize},
-        }
-
-
-def _replace(path: Path, text: bytes) -> None:
-    # Not durable on purpose: it says how things are this second, and an fsync each second would be felt by commits.
-    aside = path.with_name(f"{disk.ASIDE}{path.name}.tmp")
-    aside.write_bytes(text)
-    aside.replace(path)
+        """How things are now; what `recorder status` shows."""
+        return status.of(self)

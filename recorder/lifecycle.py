@@ -7,6 +7,8 @@ event                fields
 recorder.started     version, pid
 recorder.stopped     cause
 clock.stepped        behind_ns                      the wall clock went back by so much and is not obeyed
+disk.full            reserve_bytes                  less is free: feeds are hung up before anything breaks
+disk.freed           resume_bytes                   so much is free again: feeds are dialled anew
 journal.lost         first_position, last_position, cause
 connection.dialled   url, purpose                   purpose: start, redial, rotation, poll
 connection.opened    handshake_ms

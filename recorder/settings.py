@@ -23,6 +23,7 @@ SECRET_NAME = re.compile(r"(?!sk_)[a-z][a-z0-9_]{0,31}")  # short and lower case
 SYMBOL_CHARACTERS_MAX = 64
 DAY_S = 86_400
 FINLIGHT_CONNECTION_S = 7_200  # Finlight closes every connection at this age
+FINLIGHT_HOST, FINLIGHT_REST = "wss.finlight.me", "https://api.finlight.me"
 
 
 class Section(BaseModel):
@@ -59,13 +60,32 @@ class Redial(Section):
     first_s: float = Field(0.5, gt=0)
     max_s: Annotated[float, _compared("at least", ge, "first_s")] = Field(30.0, gt=0)
     proven_s: float = Field(5.0, ge=0)
-    refused_s: float = Field(60.0, gt=0)
-    refused_max_s: Annotated[float, _compared("at least", ge, "refused_s")] = Field(900.0, gt=0)
+    refused_max_s: float = Field(900.0, ge=60)
     handshake_timeout_s: float = Field(10.0, gt=0)
+
+
+class Disk(Section):
+    reserve_bytes: int = Field(256 << 20, ge=16 << 20)
+    resume_bytes: Annotated[int, _compared("more than", gt, "reserve_bytes")] = Field(512 << 20)
 
 
 class Limits(Section):
     frame_bytes_max: int = Field(16 << 20, ge=128 << 10)
+
+
+def _address(url: str, plain: str, secure: str) -> str:
+    """Scheme, host and path of an upstream, without a slash at the end."""
+    form = f"should be {plain}://host, {plain}://host:port or {secure}://host"
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:  # its text may quote what stands where the port should
+        raise ValueError(form) from None
+    if parts.scheme not in (plain, secure) or not parts.hostname or not port_fits or not url.isprintable():
+        raise ValueError(form)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("holds more than host and path; a key is never part of it: name it with `secret`")
+    return url.rstrip("/")
 
 
 class Feed(Section):
@@ -79,16 +99,7 @@ class Feed(Section):
     @field_validator("url")
     @classmethod
     def _websocket(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            port_fits = parts.port is None or parts.port > 0
-        except ValueError:  # its text may quote what stands where the port should
-            raise ValueError("should be ws://host, ws://host:port or wss://host") from None
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or not port_fits or not url.isprintable():
-            raise ValueError("should be ws://host, ws://host:port or wss://host")
-        if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError("holds more than host and path; a key is never part of it: name it with `secret`")
-        return url.rstrip("/")
+        return _address(url, "ws", "wss")
 
     @field_validator("secret")
     @classmethod
@@ -121,6 +132,25 @@ class Finlight(Feed):
     ping_s: float = Field(25.0, gt=0)
     pong_timeout_s: Annotated[float, _compared("more than", gt, "ping_s")] = Field(60.0, gt=0)
     silence_s: float = Field(3600.0, gt=0)
+    backfill: bool = True
+    rest_url: str | None = None
+    backfill_delay_s: float = Field(60.0, gt=0)
+    backfill_again_s: Annotated[float, _compared("more than", gt, "backfill_delay_s")] = Field(600.0, gt=0)
+    backfill_requests_per_day_max: int = Field(500, ge=10)
+
+    @property
+    def backfill_url(self) -> str | None:
+        """Where gaps are filled from; None: nowhere. A key is never sent to Finlight that was meant for somebody else."""
+        if not self.backfill:
+            return None
+        parts = urlsplit(self.url)
+        own = parts.scheme == "wss" and parts.hostname == FINLIGHT_HOST
+        return self.rest_url or (FINLIGHT_REST if own else None)
+
+    @field_validator("rest_url")
+    @classmethod
+    def _http(cls, url: str | None) -> str | None:
+        return url and _address(url, "http", "https")
 
     @field_validator("tickers", "include_entities", "exclude_empty_content", "countries", "categories")
     @classmethod
@@ -205,6 +235,7 @@ class Settings(Section):
     journal: Journal = Journal()
     seal: Seal = Seal()
     redial: Redial = Redial()
+    disk: Disk = Disk()
     limits: Limits = Limits()
     feeds: dict[Annotated[str, AfterValidator(_feed_name)], AnyFeed] = Field(default_factory=dict)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +182,43 @@ async def test_no_key_is_anywhere_in_the_recording_or_the_status(tmp_path: Path)
     for file in tmp_path.rglob("*"):
         if file.is_file():
             assert key.encode() not in file.read_bytes(), file
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 64 MB."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(tmp_path)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a small file system here")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.slow
+async def test_a_full_disk_halts_recording_loses_nothing_accepted_and_recording_resumes(small_disk: Path) -> None:
+    async with Upstreams(World(8, articles_per_s=50), refresh_s=0.1) as upstreams:
+        limits = {"reserve_bytes": 16 << 20, "resume_bytes": 24 << 20}
+        daemon = Daemon(settings(small_disk, upstreams, "news", "quotes", disk=limits), SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, receiving)
+        ballast = small_disk / "ballast"
+        with ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(1 << 16)):
+                pass
+        halted = await until(daemon, lambda s: s["disk"]["halted"] and s["journal"]["buffered_bytes"] == 0)
+        assert {feed["state"] for feed in halted["feeds"].values()} == {"stopped"}
+        assert daemon.journal.failed is None
+        ballast.unlink()
+        before = {name: feed["messages"] for name, feed in halted["feeds"].items()}
+        await until(
+            daemon,
+            lambda s: all(f["state"] == "receiving" and f["messages"] > before[n] + 8 for n, f in s["feeds"].items()),
+        )
+        daemon.stop()
+        await running
+    assert ask(small_disk, "SELECT DISTINCT feed FROM gaps WHERE cause = 'disk full' ORDER BY 1") == [
+        ("news",),
+        ("quotes",),
+    ]
+    ((count, span),) = ask(small_disk, "SELECT count(*), max(position) - min(position) + 1 FROM messages")
+    assert count == span

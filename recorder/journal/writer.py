@@ -284,7 +284,9 @@ class Journal:
                 self.figures.commits_failed += 1
                 now_ns = self._clock.monotonic_ns()
                 failing_since_ns = failing_since_ns or now_ns
-                if (now_ns - failing_since_ns) / SECOND_NS >= self._limits.give_up_s:
+                # A full disk is waited out, however long: feeds are hung up meanwhile, and what was accepted is kept.
+                full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL and not self._closing
+                if not full and (now_ns - failing_since_ns) / SECOND_NS >= self._limits.give_up_s:
                     raise JournalFailed(self._data / STORE_FILE, str(error)) from error
             time.sleep(self._limits.retry_s)
             self.figures.retries += 1

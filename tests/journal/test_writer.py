@@ -295,6 +295,20 @@ async def test_a_refused_commit_is_kept_and_repeated(refusing: Refusal, limits: 
     await journal.close()
 
 
+async def test_a_full_disk_is_waited_out_but_not_at_the_end(data: Path, clock: Clock) -> None:
+    with full_disk(data) as (_, refuse, _permit):
+        impatient = settings.Journal(commit_interval_ms=1, retry_s=0.01, give_up_s=0.05)
+        journal = Journal.open(data, impatient, clock)
+        await journal.wait_durable(append(journal, clock, 10))
+        refuse()
+        last = await fail_commits(journal, clock, 20)  # 0.2 s at the least
+        assert journal.failed is None
+        assert journal.durable < last
+        with pytest.raises(JournalFailed):
+            await journal.close()
+
+
+@pytest.mark.parametrize("refusing", [file_size_limit], indirect=True)
 async def test_a_journal_that_gives_up_is_loud_and_acknowledges_nothing(refusing: Refusal, clock: Clock) -> None:
     data, refuse, permit = refusing
     journal = Journal.open(data, settings.Journal(commit_interval_ms=1, retry_s=0.01, give_up_s=0.05), clock)
