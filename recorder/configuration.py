@@ -3,7 +3,7 @@
 In: the file given, else ./config.toml, else /etc/recorder/config.toml; `RECORDER_…` variables over it
 (`RECORDER_JOURNAL__COMMIT_INTERVAL_MS=50`, arrays written as in the file). Out: `Settings`, or ConfigInvalid with every
 problem. A secret is `RECORDER_SECRET_<NAME>` or the systemd credential `<name>`; no sentence here ever shows one, nor a
-value that could be one by mistake: that of an unknown key, of `secret`, of an URL.
+value that could be one by mistake: that of an unknown key, of `secret`, `token`, of an URL.
 """
 
 from __future__ import annotations
@@ -183,9 +183,9 @@ def _instead(name: str, names: Iterable[str], *, in_feed: bool) -> str:
 
 def _given(name: str, value: object) -> str:
     """` = value`, or nothing where it is no plain value or could be a secret."""
-    if not isinstance(value, str | int | float) or name == "secret":
+    if not isinstance(value, str | int | float) or name in ("secret", "token"):
         return ""
-    if name == "url":
+    if name in ("url", "rest_url"):
         scheme, colon, _ = str(value).partition("://")
         return f' = "{scheme[:10]}://…"' if colon else ""
     return f" = {json.dumps(value, ensure_ascii=False)[:80]}"

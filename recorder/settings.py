@@ -88,6 +88,35 @@ def _address(url: str, plain: str, secure: str) -> str:
     return url.rstrip("/")
 
 
+class Replay(Section):
+    """The server of `recorder serve`. Limits are for all its clients together unless they say otherwise."""
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(8765, ge=0, le=65535)
+    token: str = ""
+    origins: list[str] = Field(default_factory=list)
+    sessions_max: int = Field(32, ge=1)
+    listeners_max: int = Field(256, ge=1)
+    listener_buffer_bytes_max: int = Field(8 << 20, ge=64 << 10)
+    message_bytes_max: int = Field(128 << 10, ge=1 << 10)
+    messages_per_s_max: int = Field(100, ge=1)
+    handshake_timeout_s: float = Field(10.0, gt=0)
+    idle_s: float = Field(120.0, gt=0)
+    grace_s: float = Field(10.0, ge=0)
+
+    @field_validator("token")
+    @classmethod
+    def _name_only(cls, name: str) -> str:
+        return secret_name(name)
+
+
+def secret_name(name: str) -> str:
+    """A name under which a key is looked up, or "" for none."""
+    if name and not SECRET_NAME.fullmatch(name):
+        raise ValueError("should be the short lower-case name under which to look the key up, never the key itself")
+    return name
+
+
 class Feed(Section):
     """What every kind of feed has."""
 
@@ -104,9 +133,7 @@ class Feed(Section):
     @field_validator("secret")
     @classmethod
     def _name_only(cls, name: str) -> str:
-        if name and not SECRET_NAME.fullmatch(name):
-            raise ValueError("should be the short lower-case name under which to look the key up, never the key itself")
-        return name
+        return secret_name(name)
 
 
 class Finlight(Feed):
@@ -140,7 +167,7 @@ class Finlight(Feed):
 
     @property
     def backfill_url(self) -> str | None:
-        """Where gaps are filled from; None: nowhere. A key is never sent to Finlight that was meant for somebody else."""
+        """Where gaps are filled from; None: nowhere. Finlight is never sent a key that was meant for another server."""
         if not self.backfill:
             return None
         parts = urlsplit(self.url)
@@ -237,6 +264,7 @@ class Settings(Section):
     redial: Redial = Redial()
     disk: Disk = Disk()
     limits: Limits = Limits()
+    replay: Replay = Replay()
     feeds: dict[Annotated[str, AfterValidator(_feed_name)], AnyFeed] = Field(default_factory=dict)
 
     @field_validator("limits")

@@ -6,7 +6,6 @@ that, for people or as it is. Touches nothing else: no query, no journal, no eff
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,15 @@ import orjson
 
 from recorder.clock import SECOND_NS, Clock
 from recorder.commands import show
-from recorder.journal.lock import LOCK_FILE
+from recorder.journal.lock import is_held
+from recorder.status import STATUS_FILE
 
-STATUS_FILE = "_status.json"
 STALE_S = 10  # written every second; a machine that swaps may take some
 
 
 def main(data: Path, *, as_json: bool) -> int:
     """Returns 0: every feed receives; 3: a gap is open or the status is old; 1: no recorder runs."""
-    running = is_running(data)
+    running = is_held(data)
     told = read(data)
     age_s = (Clock().now().utc_ns - told["written_ns"]) / SECOND_NS if told else None
     if as_json:
@@ -35,18 +34,6 @@ def main(data: Path, *, as_json: bool) -> int:
         return 1
     silent = told is None or any(feed["gap"] for feed in told["feeds"].values())
     return 3 if silent or (age_s or 0.0) > STALE_S else 0
-
-
-def is_running(data: Path) -> bool:
-    """Whether a recorder holds the folder's lock. Has it for microseconds itself, shared, if none does."""
-    try:
-        with (data / LOCK_FILE).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def read(data: Path) -> dict[str, Any] | None:

@@ -61,6 +61,18 @@ class DirectoryLock:
             self._descriptor = -1
 
 
+def is_held(data: Path) -> bool:
+    """Whether a recorder runs on this directory. Holds the lock for microseconds itself, shared, if none does."""
+    try:
+        with (data / LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _locked(descriptor: int) -> bool:
     for _ in range(TRIES_MAX):
         with suppress(BlockingIOError):
