@@ -61,7 +61,7 @@ class Schedule:
     def stop(self) -> None:
         """No further runs; one that is under way goes on."""
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+            self._scheduler.pause()  # shutdown(), whatever it says, cancels what is under way: a seal half done
 
     def table(self) -> list[dict[str, object]]:
         """One row a job, for `status`. Times are UTC."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from recorder.schedule import Job, Schedule
 
 
@@ -44,3 +46,26 @@ async def test_no_job_runs_twice_at_once() -> None:
         await thrice.wait()
     schedule.stop()
     assert most == 1
+
+
+async def test_a_run_that_is_under_way_at_the_stop_goes_on_and_is_the_last() -> None:
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+
+    job = Job("seal", 0.01, slow)
+    schedule = Schedule([job])
+    schedule.start()
+    async with asyncio.timeout(20):
+        await begun.wait()
+        schedule.stop()
+        await asyncio.sleep(0)  # a cancelled run would end here
+        go_on.set()
+        await ended.wait()
+    begun.clear()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(begun.wait(), 0.1)
+    assert (job.runs, job.failures) == (1, 0)
