@@ -164,3 +164,7 @@ class FinanceQueryUpstream(Upstream):
     def kill_channel(self, name: str) -> None:
         """The channel's fetch dies: initial frames only until everybody has left. Unknown names: KeyError."""
         self.finance_query.kill(name)
+
+    def kill_endpoint(self, endpoint: str) -> None:
+        """The fetches of all channels that now serve `quotes`, `profile`, `market` or `hours` die."""
+        self.finance_query.kill_endpoint(endpoint)

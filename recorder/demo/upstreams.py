@@ -128,7 +128,7 @@ class Upstreams:
 ORDERS = frozenset(
     (
         *("close_all", "close", "cut", "refuse", "ignore", "hang_up", "mute", "unmute", "answer_pings", "heal", "send"),
-        *("oversize", "kick", "error", "preempt", "gateway_error", "kill_channel"),
+        *("oversize", "kick", "error", "preempt", "gateway_error", "kill_channel", "kill_endpoint"),
     )
 )
 

@@ -186,6 +186,11 @@ class FinanceQuery:
         """Let the channel's fetch task die. Raises KeyError if there is no such channel."""
         self._channels[name].dead = True
 
+    def kill_endpoint(self, endpoint: str) -> None:
+        """Let the fetch tasks of all channels of an endpoint die, whatever their clients call them."""
+        for channel in self._channels.values():
+            channel.dead = channel.dead or channel.fetch.endpoint == endpoint
+
 
 def with_metadata(frame: bytes, metadata: bytes) -> bytes:
     """The initial frame with its rate limit: first key of an object, element 0 of an array [fact 5]."""

@@ -200,6 +200,15 @@ def test_a_channel_can_be_killed_to_order() -> None:
         service.server.kill("hours")
 
 
+def test_all_channels_of_an_endpoint_can_be_killed_whatever_they_are_called() -> None:
+    service = Service()
+    service.open(1, "/quotes", "AAPL")
+    service.open(2, "/quotes", "aapl")
+    service.open(3, "/hours")
+    service.server.kill_endpoint("quotes")
+    assert sent(service.server.tick(after(1))) == [([3], "data", "hours")]
+
+
 def test_colliding_channel_names_send_both_what_the_first_one_asked_for() -> None:
     service = Service()
     service.open(1, "/hours")
