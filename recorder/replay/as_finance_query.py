@@ -8,6 +8,7 @@ that one slow reader stalls everybody is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 from urllib.parse import unquote
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 
 from recorder.clock import MS_NS, SECOND_NS, Moment
-from recorder.replay.imitation import NEVER_NS, Answer, Cut, Handshake, Output, Send
+from recorder.replay.imitation import LATER, NEVER_NS, Answer, Cut, Handshake, Later, Output, Send
 
 DAY_NS = 86_400 * SECOND_NS
 SECOND_FRAME_NS = 5 * MS_NS  # the channel's first broadcast follows the initial frame by 1 to 120 ms [Q11]
@@ -34,8 +35,8 @@ class Fetch:
 class Source(Protocol):
     """What the server gets from its own upstream."""
 
-    def fetch(self, wanted: Fetch, now: Moment) -> bytes | None:
-        """The frame's text as UTF-8; None: the fetch failed."""
+    def fetch(self, wanted: Fetch, now: Moment) -> bytes | Later | None:
+        """The frame's text as UTF-8; None: the fetch failed; LATER: see FinanceQuery.answer."""
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class _Channel:
     fetch: Fetch
     due_ns: int
     members: list[int] = field(default_factory=list)
+    expecting: list[int] = field(default_factory=list)  # members without their initial frame
     dead: bool = False  # its fetch task has died: initial frames only, until everyone has left [Q1, Q2]
 
 
@@ -57,7 +59,10 @@ class _Day:
 
 
 class FinanceQuery:
-    """The server. `refresh_s` between broadcasts of a channel; `connects_per_day_max` switches its security on."""
+    """The server. `connects_per_day_max` switches its security on.
+
+    `refresh_s` between broadcasts of a channel; None: no pace of its own, whoever feeds it calls `broadcast`.
+    """
 
     name = "finance_query"
     fragment_bytes_max: int | None = None
@@ -65,9 +70,11 @@ class FinanceQuery:
     stop_code = 1012
     stop_reason = ""
 
-    def __init__(self, source: Source, *, refresh_s: float = 5.0, connects_per_day_max: int | None = None) -> None:
+    def __init__(
+        self, source: Source, *, refresh_s: float | None = 5.0, connects_per_day_max: int | None = None
+    ) -> None:
         self.source = source
-        self.refresh_ns = int(refresh_s * SECOND_NS)
+        self.refresh_ns = None if refresh_s is None else int(refresh_s * SECOND_NS)
         self.connects_per_day_max = connects_per_day_max
         self._channels: dict[str, _Channel] = {}
         self._waiting: dict[int, Fetch | None] = {}  # not on a channel yet; None: waits for its first text
@@ -112,7 +119,9 @@ class FinanceQuery:
         """The few REST routes that a liveness probe may use [2.1]."""
         if path == "/hours":
             body = self.source.fetch(Fetch("hours"), now)
-            return Answer(500, b"Internal Server Error", "text/plain") if body is None else Answer(200, body)
+            if not isinstance(body, bytes):
+                return Answer(500, b"Internal Server Error", "text/plain")
+            return Answer(200, body)
         if path in ("/v1/health", "/v1/ping"):
             return Answer(200, b'{"status":"healthy"}')
         return Answer(404, b'{"detail":"Not Found"}')
@@ -137,22 +146,34 @@ class FinanceQuery:
         initial = self.source.fetch(fetch, now)
         if initial is None:
             return [Cut(connection)]  # the first fetch failed after accept [fact 9]
-        if (metadata := self._metadata.pop(connection, None)) is not None:
-            initial = with_metadata(initial, metadata)
         channel = self._channels.get(name)
         if channel is None:
-            channel = self._channels[name] = _Channel(fetch, now.monotonic_ns + SECOND_FRAME_NS)
+            due_ns = NEVER_NS if self.refresh_ns is None else now.monotonic_ns + SECOND_FRAME_NS
+            channel = self._channels[name] = _Channel(fetch, due_ns)
         channel.members.append(connection)
         self._joined[connection] = name
-        return [Send((connection,), initial, name, "initial")]
+        channel.expecting.append(connection)
+        return [] if isinstance(initial, Later) else self._initial(name, channel, initial, (connection,))
 
-    def closed(self, connection: int, _now: Moment) -> list[Output]:
+    def _initial(self, name: str, channel: _Channel, frame: bytes, to: tuple[int, ...]) -> list[Output]:
+        """The first frame, to those of the channel that wait for it; each with its own metadata, if any."""
+        channel.expecting = [number for number in channel.expecting if number not in to]
+        plain = tuple(number for number in to if number not in self._metadata)
+        outputs: list[Output] = [Send(plain, frame, name, "initial")] if plain else []
+        limited = [(number, self._metadata.pop(number)) for number in to if number in self._metadata]
+        outputs += [Send((number,), with_metadata(frame, limit), name, "initial") for number, limit in limited]
+        return outputs
+
+    def closed(self, connection: int, _now: Moment, _code: int = 1006) -> list[Output]:
         self._waiting.pop(connection, None)
         self._metadata.pop(connection, None)
         name = self._joined.pop(connection, None)
         if name is not None:
-            self._channels[name].members.remove(connection)
-            if not self._channels[name].members:
+            channel = self._channels[name]
+            channel.members.remove(connection)
+            if connection in channel.expecting:
+                channel.expecting.remove(connection)
+            if not channel.members:
                 del self._channels[name]
         return []
 
@@ -165,15 +186,47 @@ class FinanceQuery:
     def tick(self, now: Moment) -> list[Output]:
         outputs: list[Output] = []
         for name, channel in self._channels.items():
-            if channel.dead or channel.due_ns > now.monotonic_ns:
+            if channel.dead or channel.due_ns > now.monotonic_ns or self.refresh_ns is None:
                 continue
             channel.due_ns = now.monotonic_ns + self.refresh_ns  # from now: the real server drifts, too [fact 3]
+            outputs += self._broadcast(name, channel, now)
+        return outputs
+
+    def broadcast(self, concerns: Callable[[Fetch], bool], now: Moment) -> list[Output]:
+        """What these channels fetch has changed: the new frame to everyone on them."""
+        outputs: list[Output] = []
+        for name, channel in self._channels.items():
+            if not channel.dead and concerns(channel.fetch):
+                outputs += self._broadcast(name, channel, now)
+        return outputs
+
+    def _broadcast(self, name: str, channel: _Channel, now: Moment) -> list[Output]:
+        frame = self.source.fetch(channel.fetch, now)
+        if frame is None:
+            channel.dead = True
+        if not isinstance(frame, bytes):
+            return []
+        members = tuple(number for number in channel.members if number not in channel.expecting)
+        outputs = self._initial(name, channel, frame, tuple(channel.expecting))
+        return [*outputs, Send(members, frame, name)] if members else outputs
+
+    def answer(self, now: Moment) -> list[Output]:
+        """The source knows more than before: the initial frame to those who still wait for it, where there is one."""
+        outputs: list[Output] = []
+        for name, channel in self._channels.items():
+            if not channel.expecting:
+                continue
             frame = self.source.fetch(channel.fetch, now)
             if frame is None:
-                channel.dead = True
-            else:
-                outputs.append(Send(tuple(channel.members), frame, name))
+                outputs += [Cut(number) for number in channel.expecting]
+            elif frame is not LATER:
+                outputs += self._initial(name, channel, frame, tuple(channel.expecting))
         return outputs
+
+    def begin_anew(self) -> None:
+        """Everybody waits for an initial frame again: the source has moved to another moment. `answer` sends it."""
+        for channel in self._channels.values():
+            channel.expecting = list(channel.members)
 
     # --- to order ---------------------------------------------------------------------------------------------
 

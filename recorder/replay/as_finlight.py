@@ -10,53 +10,31 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import orjson
 
 from recorder.clock import MS_NS, SECOND_NS, Moment
 from recorder.replay import finlight_query
-from recorder.replay.imitation import NEVER_NS, Answer, Close, Handshake, Output, Send
+from recorder.replay.finlight_articles import ENHANCED, RAW, Article, Wanted
+from recorder.replay.imitation import LATER, NEVER_NS, Answer, Close, Handshake, Later, Output, Send
 
-ENHANCED = "enhanced"
-RAW = "raw"
+__all__ = ["ENHANCED", "RAW", "Article", "Finlight", "Recent", "Source", "admin_kick", "error", "gateway_error"]
+
 STREAMS = {"/": ENHANCED, "": ENHANCED, "/raw": RAW, "//raw": RAW}  # a URL with a trailing slash gives //raw
 
-_ENVELOPE = b'{"action":"sendArticle","data":'
+# After these a client comes back: the gateway's own close, and the official clients' rotation.
+RETURNS = frozenset({1001, 4000})
+
 _GATEWAY_ERROR = b'{"message": "Internal server error", "connectionId":"%s", "requestId":"%s"}'
-
-
-class Article:
-    """A sendArticle frame, byte for byte, and what the filters need to know of it."""
-
-    def __init__(self, frame: bytes, raw_frame: bytes | None = None) -> None:
-        self.frame = frame
-        self.raw_frame = frame if raw_frame is None else raw_frame
-        self.is_update = b'"isUpdate"' in frame and self.facts.get("isUpdate") is True
-
-    @classmethod
-    def of(cls, article: bytes, raw_article: bytes | None = None) -> Article:
-        """From an article's JSON object, without the envelope; the raw stream gets `raw_article` if given."""
-        raw_frame = None if raw_article is None else _ENVELOPE + raw_article + b"}"
-        return cls(_ENVELOPE + article + b"}", raw_frame)
-
-    @cached_property
-    def facts(self) -> dict[str, Any]:
-        """The article as parsed JSON; empty where the frame holds none. Parsed only when a filter asks."""
-        try:
-            data = orjson.loads(self.frame)["data"]
-        except (ValueError, KeyError, TypeError):
-            return {}
-        return data if isinstance(data, dict) else {}
 
 
 class Source(Protocol):
     """Where the newest article comes from. New ones come by Finlight.publish()."""
 
-    def newest(self, wanted: Callable[[Article], bool]) -> Article | None:
-        """The newest article so far that is wanted."""
+    def newest(self, wanted: Wanted) -> Article | Later | None:
+        """The newest article so far that is wanted. LATER: publish nothing until Finlight.answer is told which."""
 
 
 class Recent:
@@ -72,48 +50,6 @@ class Recent:
         return next((article for article in reversed(self._articles) if wanted(article)), None)
 
 
-class Wanted:
-    """A subscription: its filters over articles. Unknown keys are ignored, null means unset. Raises QueryInvalid."""
-
-    def __init__(self, stream: str, fields: dict[str, Any]) -> None:
-        self.include_updates = fields.get("includeUpdates") is True
-        tests: list[finlight_query.Predicate] = []
-        query = fields.get("query")
-        if isinstance(query, str) and query.strip():
-            known = finlight_query.FIELDS if stream == ENHANCED else finlight_query.RAW_FIELDS
-            tests.append(finlight_query.parse(query, known))
-        if sources := {finlight_query.domain(each) for each in _texts(fields, "sources")}:
-            tests.append(lambda facts: finlight_query.domain(str(facts.get("source"))) in sources)
-        if excluded := {finlight_query.domain(each) for each in _texts(fields, "excludeSources")}:
-            tests.append(lambda facts: finlight_query.domain(str(facts.get("source"))) not in excluded)
-        if isinstance(language := fields.get("language"), str):
-            tests.append(lambda facts: facts.get("language") == language)
-        if stream == ENHANCED:
-            if tickers := {each.upper() for each in _texts(fields, "tickers")}:
-                tests.append(lambda facts: not tickers.isdisjoint(finlight_query.tickers(facts)))
-            if countries := {each.lower() for each in _texts(fields, "countries")}:
-                tests.append(_any_of("countries", countries))
-            if categories := {each.lower() for each in _texts(fields, "categories")}:
-                tests.append(_any_of("categories", categories))
-            if fields.get("excludeEmptyContent") is True:
-                tests.append(lambda facts: bool(facts.get("content")))
-        self._tests = tests
-
-    def __call__(self, article: Article) -> bool:
-        if article.is_update and not self.include_updates:
-            return False
-        return all(test(article.facts) for test in self._tests)
-
-
-def _any_of(name: str, values: set[str]) -> finlight_query.Predicate:
-    return lambda facts: any(str(each).lower() in values for each in facts.get(name) or ())
-
-
-def _texts(fields: dict[str, Any], name: str) -> list[str]:
-    value = fields.get(name)
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
 class _Lease:
     """One connection, from the handshake on."""
 
@@ -126,10 +62,27 @@ class _Lease:
         self.preempts: int | None = None
         self.wanted: Wanted | None = None
         self.ending = False
+        self.absence: _Absence | None = None
+
+
+class _Absence:
+    """A client that will be back, and what it misses meanwhile."""
+
+    def __init__(self, lease: _Lease, wanted: Wanted) -> None:
+        self.stream = lease.stream
+        self.key = lease.key
+        self.wanted = wanted
+        self.until_ns = NEVER_NS  # NEVER_NS: it is back, and has not subscribed yet
+        self.missed: list[Article] = []
 
 
 class Finlight:
-    """The service. `keys` None lets any key in; `slots_max` None any number of connections a key."""
+    """The service. `keys` None lets any key in; `slots_max` None any number of connections a key.
+
+    `limit_s`, `idle_s`: the gateway's two limits of a connection; None for none. `keep_s`: how long it is kept what a
+    client misses between two connections, for one with the same key on the same stream; the service itself keeps
+    nothing. A client that got it so gets no newest article: it has not been away.
+    """
 
     name = "finlight"
     fragment_bytes_max: int | None = 32 << 10  # API Gateway splits what is longer
@@ -143,16 +96,19 @@ class Finlight:
         *,
         keys: frozenset[str] | None = None,
         slots_max: int | None = None,
-        limit_s: float = 7200.0,
-        idle_s: float = 600.0,
+        limit_s: float | None = 7200.0,
+        idle_s: float | None = 600.0,
+        keep_s: float = 0.0,
     ) -> None:
         self.source = source
         self.keys = keys
         self.slots_max = slots_max
-        self.limit_ns = int(limit_s * SECOND_NS)
-        self.idle_ns = int(idle_s * SECOND_NS)
+        self.limit_ns = NEVER_NS if limit_s is None else int(limit_s * SECOND_NS)
+        self.idle_ns = NEVER_NS if idle_s is None else int(idle_s * SECOND_NS)
+        self.keep_ns = int(keep_s * SECOND_NS)
         self.answers_pings = True  # off: a fault to order
         self._leases: dict[int, _Lease] = {}  # in order of opening
+        self._absences: list[_Absence] = []
 
     # --- connections ------------------------------------------------------------------------------------------
 
@@ -176,6 +132,9 @@ class Finlight:
             lease.preempts = mine[0]
             self._leases[mine[0]].ending = True
         self._leases[connection] = lease
+        lease.absence = self._absence(key, stream)
+        if lease.absence is not None:
+            lease.absence.until_ns = NEVER_NS
         return None
 
     def opened(self, connection: int, _now: Moment) -> list[Output]:
@@ -184,20 +143,41 @@ class Finlight:
             return []
         return self.preempt(lease.preempts, "takeover", lease.lease_id)
 
-    def closed(self, connection: int, _now: Moment) -> list[Output]:
-        self._leases.pop(connection, None)
+    def closed(self, connection: int, now: Moment, code: int = 1006) -> list[Output]:
+        lease = self._leases.pop(connection, None)
+        if lease is not None and self.keep_ns:
+            absence = lease.absence
+            if absence is None and lease.wanted is not None and code in RETURNS:
+                absence = _Absence(lease, lease.wanted)
+                self._absences.append(absence)
+            if absence is not None:
+                absence.until_ns = now.monotonic_ns + self.keep_ns
         return []
+
+    def expects(self, key: str, stream: str) -> bool:
+        """Whether a client with this key was on this stream and will be back."""
+        return self._absence(key, stream) is not None
+
+    def _absence(self, key: str, stream: str) -> _Absence | None:
+        mine = (each for each in self._absences if (each.key, each.stream) == (key, stream))
+        return next((absence for absence in mine if absence.until_ns != NEVER_NS), None)
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much waits for clients that will be back."""
+        return sum(len(article.frame) for absence in self._absences for article in absence.missed)
 
     @property
     def wake_ns(self) -> int:
-        deadlines = (
+        deadlines = [
             min(lease.opened_ns + self.limit_ns, lease.active_ns + self.idle_ns)
             for lease in self._leases.values()
             if not lease.ending
-        )
-        return min(deadlines, default=NEVER_NS)
+        ]
+        return min([NEVER_NS, *deadlines, *(absence.until_ns for absence in self._absences)])
 
     def tick(self, now: Moment) -> list[Output]:
+        self._absences = [absence for absence in self._absences if absence.until_ns > now.monotonic_ns]
         outputs: list[Output] = []
         for number, lease in self._leases.items():
             deadline_ns = min(lease.opened_ns + self.limit_ns, lease.active_ns + self.idle_ns)
@@ -238,18 +218,32 @@ class Finlight:
         if fields.get("clientNonce") is not None:
             admit["clientNonce"] = fields["clientNonce"]
         outputs: list[Output] = [Send((connection,), orjson.dumps(admit), lease.stream, "reply")]
-        if lease.stream == ENHANCED and (newest := self.source.newest(wanted)) is not None:
-            outputs.append(Send((connection,), newest.frame, lease.stream, "initial"))
-        return outputs
+        if lease.absence is not None:
+            missed = [article for article in lease.absence.missed if wanted(article)]
+            self._absences.remove(lease.absence)
+            lease.absence = None
+            return [*outputs, *(Send((connection,), _bytes(article, lease.stream), lease.stream) for article in missed)]
+        newest = self.source.newest(wanted) if lease.stream == ENHANCED else None
+        return [*outputs, *self.answer(wanted, newest)]
 
-    def publish(self, article: Article, now: Moment) -> list[Output]:
-        """A new article, to whoever wants it, on both streams."""
-        to: dict[str, list[int]] = {ENHANCED: [], RAW: []}
+    def answer(self, wanted: Wanted, newest: Article | Later | None) -> list[Output]:
+        """The newest article for whoever has subscribed so, if they are still there and there is one."""
+        if newest is None or newest is LATER:
+            return []
+        to = [number for number, lease in self._leases.items() if lease.wanted is wanted and not lease.ending]
+        return [Send(to, newest.frame, ENHANCED, "initial")] if to else []
+
+    def publish(self, article: Article, now: Moment, streams: Sequence[str] = (ENHANCED, RAW)) -> list[Output]:
+        """A new article, to whoever wants it."""
+        to: dict[str, list[int]] = {stream: [] for stream in streams}
         for number, lease in self._leases.items():
-            if lease.wanted is not None and not lease.ending and lease.wanted(article):
+            if lease.wanted is not None and not lease.ending and lease.stream in to and lease.wanted(article):
                 lease.active_ns = now.monotonic_ns
                 to[lease.stream].append(number)
-        return [Send(to[ENHANCED], article.frame, ENHANCED), Send(to[RAW], article.raw_frame, RAW)]
+        for absence in self._absences:
+            if absence.stream in to and absence.wanted(article):
+                absence.missed.append(article)
+        return [Send(to[stream], _bytes(article, stream), stream) for stream in streams]
 
     # --- to order ---------------------------------------------------------------------------------------------
 
@@ -265,6 +259,10 @@ class Finlight:
     def tell_all(self, payload: bytes) -> list[Output]:
         """One reply to every connection."""
         return [Send((number,), payload, lease.stream, "reply") for number, lease in self._leases.items()]
+
+
+def _bytes(article: Article, stream: str) -> bytes:
+    return article.frame if stream == ENHANCED else article.raw_frame
 
 
 def error(text: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import http
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -87,6 +87,8 @@ class Host:
 
     async def converse(self, socket: Socket) -> None:
         """From the 101 to the end."""
+        if socket.number not in self.sockets:
+            return  # it is gone already
         if (end := self.faults.opened(socket.number)) is not None:
             self.run([end])
         else:
@@ -103,19 +105,21 @@ class Host:
         now = self.clock.now()
         self.sockets.pop(socket.number, None)
         self.faults.closed(socket.number)
+        code, reason = socket.ended_by
         if self.ledger is not None:
             row = self.ledger.connections[socket.number]
             row.closed_ns = now.utc_ns
-            row.code, row.reason = socket.ended_by
-        self.run(self.imitation.closed(socket.number, now), now)
+            row.code, row.reason = code, reason
+        self.run(self.imitation.closed(socket.number, now, code), now)
 
-    def stop(self) -> list[Socket]:
-        """No more deadlines. Returns the sockets that are left."""
+    def stop(self) -> list[Awaitable[None]]:
+        """No more deadlines. Returns the ends of the sockets that are left."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._timer_ns = -1  # equals no wake_ns but is never scheduled again
-        return list(self.sockets.values())
+        code, reason = self.imitation.stop_code, self.imitation.stop_reason
+        return [socket.end(code, reason) for socket in self.sockets.values()]
 
     # --- doing what the imitation answers ---------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Literal, Protocol
 
 from recorder.clock import Moment
@@ -16,6 +17,15 @@ from recorder.clock import Moment
 NEVER_NS = 1 << 62  # a monotonic time that does not come
 
 Role = Literal["data", "initial", "reply", "odd"]
+
+
+class Later(Enum):
+    """What a source says that has to look first: whoever feeds the imitation tells it when the answer is there."""
+
+    LATER = "later"
+
+
+LATER = Later.LATER
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class Handshake:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     client: str = ""
     upgrade: bool = True  # False: a plain GET
+    session: str | None = None  # the NAME of a path that began with /session/NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +105,8 @@ class Imitation(Protocol):
     def received(self, connection: int, message: str | bytes, now: Moment) -> list[Output]:
         """A text (str) or binary (bytes) message. Never raises, whatever it holds."""
 
-    def closed(self, connection: int, now: Moment, /) -> list[Output]:
-        """The connection is gone, whoever ended it."""
+    def closed(self, connection: int, now: Moment, code: int = 1006, /) -> list[Output]:
+        """The connection is gone, with the code of the first close frame, whoever sent it; 1006: there was none."""
 
     def tick(self, now: Moment) -> list[Output]:
         """Time has passed."""

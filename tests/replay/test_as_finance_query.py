@@ -5,7 +5,7 @@ import pytest
 
 from recorder.clock import SECOND_NS, Moment
 from recorder.replay.as_finance_query import Fetch, FinanceQuery, with_metadata
-from recorder.replay.imitation import NEVER_NS, Cut, Handshake, Output, Send
+from recorder.replay.imitation import LATER, NEVER_NS, Cut, Handshake, Later, Output, Send
 
 START = Moment(1_795_289_590_092_000_000, 7 * SECOND_NS)
 
@@ -217,6 +217,77 @@ def test_colliding_channel_names_send_both_what_the_first_one_asked_for() -> Non
     (broadcast,) = service.server.tick(after(1))
     assert isinstance(broadcast, Send) and list(broadcast.to) == [1, 2]
     assert shown(broadcast) == {"endpoint": "hours", "symbols": []}
+
+
+# --- fed by somebody who knows when something changes ---------------------------------------------------------
+
+
+class Recorded:
+    """A source that does not know everything at once."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, bytes | Later | None] = {}
+
+    def fetch(self, wanted: Fetch, now: Moment) -> bytes | Later | None:
+        return self.frames.get(wanted.endpoint, LATER)
+
+
+def unpaced() -> tuple[Service, Recorded]:
+    service, source = Service(refresh_s=None), Recorded()
+    service.server.source = source
+    return service, source
+
+
+def test_without_a_pace_of_its_own_nothing_comes_but_what_is_broadcast() -> None:
+    service, source = unpaced()
+    source.frames = {"hours": b"1", "market": b"2"}
+    assert sent(service.open(1, "/hours") + service.open(2, "/market")) == [
+        ([1], "initial", "hours"),
+        ([2], "initial", "market"),
+    ]
+    assert service.server.wake_ns == NEVER_NS
+    assert service.server.tick(after(100)) == []
+    assert sent(service.server.broadcast(lambda fetch: fetch.endpoint == "market", after(5))) == [
+        ([2], "data", "market")
+    ]
+
+
+def test_who_joins_before_there_is_a_frame_gets_the_first_one_as_initial() -> None:
+    service, source = unpaced()
+    assert service.open(1, "/hours") == []
+    assert service.server.answer(START) == []
+    source.frames["hours"] = b"1"
+    assert sent(service.server.answer(START)) == [([1], "initial", "hours")]
+    assert service.server.answer(START) == []
+    source.frames["hours"] = LATER
+    assert service.open(2, "/hours") == []
+    source.frames["hours"] = b"2"
+    assert sent(service.server.broadcast(lambda _: True, START)) == [([2], "initial", "hours"), ([1], "data", "hours")]
+
+
+def test_who_leaves_before_there_is_a_frame_is_not_waited_for() -> None:
+    service, source = unpaced()
+    for number in (1, 2):
+        service.open(number, "/hours")
+    service.server.closed(1, START)
+    source.frames["hours"] = b"1"
+    assert sent(service.server.answer(START)) == [([2], "initial", "hours")]
+
+
+def test_a_first_fetch_that_fails_later_cuts_all_the_same() -> None:
+    service, source = unpaced()
+    service.open(1, "/hours")
+    source.frames["hours"] = None
+    assert service.server.answer(START) == [Cut(1)]
+
+
+def test_after_a_new_beginning_everybody_gets_an_initial_frame() -> None:
+    service, source = unpaced()
+    source.frames["hours"] = b"1"
+    service.open(1, "/hours")
+    service.server.begin_anew()
+    assert sent(service.server.answer(START)) == [([1], "initial", "hours")]
+    assert sent(service.server.broadcast(lambda _: True, START)) == [([1], "data", "hours")]
 
 
 # --- security -------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import pytest
 
 from recorder.clock import SECOND_NS, Moment
 from recorder.replay.as_finlight import Article, Finlight, Recent
-from recorder.replay.imitation import NEVER_NS, Answer, Close, Handshake, Output, Send
+from recorder.replay.finlight_articles import Wanted
+from recorder.replay.imitation import LATER, NEVER_NS, Answer, Close, Handshake, Later, Output, Send
 
 START = Moment(1_795_289_590_092_000_000, 7 * SECOND_NS)
 
@@ -306,3 +307,156 @@ def test_a_connection_that_is_gone_is_forgotten() -> None:
     assert service.finlight.received(1, "{}", START) == []
     assert service.finlight.wake_ns == NEVER_NS
     assert service.delivered(article())["enhanced"] == []
+
+
+# --- clients that come back -----------------------------------------------------------------------------------
+
+
+def missed(outputs: list[Output]) -> list[str]:
+    """Links of the articles that follow the admission."""
+    assert said(outputs[0])["action"] == "admit"
+    return [said(output)["data"]["link"] for output in outputs[1:]]
+
+
+@pytest.mark.parametrize("code", [1001, 4000])
+@pytest.mark.parametrize("path", ["/", "/raw"])
+def test_what_was_published_while_a_client_was_away_is_kept_for_it(code: int, path: str) -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1, path)
+    service.delivered(article(1))
+    service.finlight.closed(1, after(1), code)
+    service.delivered(article(2), after(1.1))
+    assert service.open(2, knock(path), after(1.5)) is None
+    service.delivered(article(3), after(1.6))  # connected, not subscribed yet
+    back = service.finlight.received(2, "{}", after(1.7))
+    assert missed(back) == ["https://x/2", "https://x/3"]
+    assert sum(map(len, service.delivered(article(4), after(2)).values())) == 1
+    assert service.finlight.kept_bytes == 0
+
+
+def test_a_client_that_missed_nothing_gets_nothing_twice() -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1)
+    service.delivered(article(1))
+    service.finlight.closed(1, after(1), 1001)
+    assert missed(service.subscribe(2, now=after(1.5))) == []
+
+
+def test_what_is_kept_has_passed_the_filters_of_before_and_of_now() -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1, language="en")
+    service.finlight.closed(1, after(1), 1001)
+    for number, fields in enumerate(({"language": "de"}, {"title": "apples"}, {"title": "pears"})):
+        service.delivered(article(number, **fields), after(2))
+    assert missed(service.subscribe(2, now=after(3), query="pears")) == ["https://x/2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "request_", "seconds"),
+    [
+        (1000, knock(), 1),
+        (1006, knock(), 1),
+        (1001, knock("/raw"), 1),
+        (1001, knock(key="other"), 1),
+        (1001, knock(), 31),
+    ],
+)
+def test_nobody_else_gets_it(code: int, request_: Handshake, seconds: float) -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1)
+    service.finlight.closed(1, START, code)
+    service.delivered(article(1))
+    service.finlight.tick(after(seconds))
+    service.recent = Recent()
+    service.finlight.source = service.recent
+    assert service.open(2, request_, after(seconds)) is None
+    assert missed(service.finlight.received(2, "{}", after(seconds))) == []
+
+
+def test_what_nobody_came_for_is_let_go_in_time() -> None:
+    service = Service(keep_s=30, limit_s=None, idle_s=None)
+    service.subscribe(1)
+    assert service.finlight.wake_ns == NEVER_NS
+    service.finlight.closed(1, START, 4000)
+    service.delivered(article(1))
+    assert service.finlight.kept_bytes > 0
+    assert service.finlight.wake_ns == after(30).monotonic_ns
+    service.finlight.tick(after(30))
+    assert (service.finlight.kept_bytes, service.finlight.wake_ns) == (0, NEVER_NS)
+
+
+def test_a_client_that_breaks_off_while_coming_back_is_still_expected() -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1)
+    service.finlight.closed(1, START, 1001)
+    service.delivered(article(1))
+    service.open(2, now=after(1))
+    assert not service.finlight.expects("k", "enhanced")
+    service.finlight.closed(2, after(2), 1006)
+    assert service.finlight.expects("k", "enhanced")
+    assert missed(service.subscribe(3, now=after(31))) == ["https://x/1"]
+
+
+def test_without_it_a_reconnect_loses_what_was_published_in_between() -> None:
+    service = Service()
+    service.subscribe(1)
+    service.finlight.closed(1, START, 1001)
+    for number in (1, 2):
+        service.delivered(article(number))
+    assert missed(service.subscribe(2)) == ["https://x/2"]  # the newest only
+
+
+# --- sources that look first ----------------------------------------------------------------------------------
+
+
+class Archive:
+    """A source that has to look first."""
+
+    def newest(self, wanted: Wanted) -> Later:
+        self.asked = wanted
+        return LATER
+
+
+def test_a_newest_article_that_has_to_be_looked_for_comes_when_it_is_found() -> None:
+    archive = Archive()
+    finlight = Finlight(archive)
+    for number in (1, 2):
+        finlight.handshake(number, knock(), START)
+        (admit,) = finlight.received(number, "{}", START)
+        assert said(admit)["action"] == "admit"
+    (found,) = finlight.answer(archive.asked, article(7))
+    assert isinstance(found, Send)
+    assert (list(found.to), found.role, found.payload) == ([2], "initial", article(7).frame)
+    assert finlight.answer(archive.asked, None) == []
+    finlight.received(2, '{"language":"de"}', START)
+    before = archive.asked
+    finlight.received(2, "{}", START)
+    assert finlight.answer(before, article(8)) == []  # that subscription is not there any more
+
+
+def test_one_stream_can_be_published_to_alone() -> None:
+    service = Service()
+    service.subscribe(1)
+    service.subscribe(2, "/raw")
+    (only,) = service.finlight.publish(article(), START, ["raw"])
+    assert isinstance(only, Send) and (only.channel, list(only.to)) == ("raw", [2])
+
+
+@pytest.mark.parametrize("field", ["countries", "categories", "companies", "source", "language", "content"])
+@pytest.mark.parametrize("odd", [5, "text", None, {"a": 1}, [None], [5], [[]]])
+def test_articles_with_odd_fields_upset_no_filter(field: str, odd: object) -> None:
+    service = Service()
+    service.subscribe(
+        1,
+        countries=["US"],
+        categories=["crypto"],
+        tickers=["AAPL"],
+        sources=["x"],
+        query="country:US isin:1 company:x a",
+    )
+    service.delivered(article(1, **{field: odd}))
+    for at, query in enumerate(("country:US", "category:crypto", "isin:1", "company:x", "ticker:A", "content:a"), 2):
+        service.subscribe(at, query=query)
+    service.subscribe(9, countries=["US"])
+    service.subscribe(10, categories=["US"])
+    service.delivered(article(2, **{field: odd}))
