@@ -33,6 +33,7 @@ class Mark(IntFlag):
     ODD = 4  # not the shape this feed sends: kept, never parsed into a typed table
     BINARY = 8  # arrived in a binary frame
     VARIANT = 16  # same identity as a message of another connection, but other text
+    REST = 32  # fetched later over REST to fill a gap, as it stood in the answer: no frame, and not when it was sent
 
     @property
     def words(self) -> str | None:
