@@ -57,6 +57,7 @@ class Journal:
         self._work: deque[Callable[[], None]] = deque()
         self._closing = False
         self._works_turn = False  # the writer thread's own
+        self._committing: GroupBuilder | None = None
         self._announcing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_durable: list[Callable[[int], None]] = []
@@ -176,6 +177,13 @@ class Journal:
             self._changed.notify()
         return await asyncio.wrap_future(done)
 
+    @property
+    def waiting_s(self) -> float:
+        """How long the oldest message that is not durable has waited; 0 when all are."""
+        with self._changed:
+            oldest = self._committing or (self._queue[0] if self._queue else None)
+        return (self._clock.monotonic_ns() - oldest.first_monotonic_ns) / SECOND_NS if oldest else 0.0
+
     async def close(self) -> None:
         """Make everything durable, leave the database in one file and let the directory go. Raises JournalFailed."""
         with self._changed:
@@ -261,7 +269,8 @@ class Journal:
                     wait_s = self._limits.commit_interval_ms / 1000 - age_ns / SECOND_NS
                     if due or wait_s <= 0 or self._closing or self._is_full(group):
                         self._works_turn = True
-                        return self._queue.popleft()
+                        self._committing = self._queue.popleft()
+                        return self._committing
                 if self._work:
                     return self._work.popleft()
                 if self._closing and not self._queue:
@@ -305,6 +314,7 @@ class Journal:
         figures.groups += 1
         with self._changed:
             figures.buffered_bytes -= group.byte_count
+            self._committing = None
         self._lock.publish(group.last_position)
         self.durable = group.last_position
         self._tell_loop()

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from recorder.clock import SECOND_NS
+from recorder.rhythm import HOUR_NS, HOURS, Rhythm
+
+MONDAY_NS = 1_795_996_800 * SECOND_NS  # 2026-11-30T00:00:00Z, a Monday
+LOOK_NS = 20 * SECOND_NS
+
+Silence = Callable[[int], float]  # UTC ns -> mean seconds between articles
+
+
+def business(now_ns: int) -> float:
+    """A minute by day, two hours at night, six at the weekend."""
+    hour_of_week = (now_ns - MONDAY_NS) // HOUR_NS % HOURS
+    day, hour = divmod(hour_of_week, 24)
+    return 6 * 3600 if day >= 5 else 60 if 7 <= hour < 22 else 2 * 3600
+
+
+def weeks(count: int, mean_s: Silence, seed: int = 1) -> tuple[Rhythm, int, int, int]:
+    """The rhythm after so many weeks, when data came last, the time, and how many looks found it unusual."""
+    chance = random.Random(seed)
+    rhythm, alarms = Rhythm(), 0
+    now_ns = last_ns = MONDAY_NS
+    next_ns = now_ns
+    while now_ns < MONDAY_NS + count * HOURS * HOUR_NS:
+        if now_ns >= next_ns:
+            last_ns = now_ns
+            mean = mean_s(now_ns)
+            next_ns = now_ns + int(min(mean * chance.uniform(0.5, 1.5), 2 * mean) * SECOND_NS)
+        rhythm.look(last_ns, now_ns)
+        alarms += rhythm.unusual_s(last_ns, now_ns) > 0
+        now_ns += LOOK_NS
+    return rhythm, last_ns, now_ns, alarms
+
+
+def test_months_of_quiet_nights_and_weekends_are_no_alarm() -> None:
+    _, _, _, alarms = weeks(8, business)
+    assert alarms == 0
+
+
+def test_half_an_hour_of_silence_is_unusual_in_the_morning_and_not_at_night() -> None:
+    rhythm, *_ = weeks(3, business)
+    monday = MONDAY_NS + 3 * HOURS * HOUR_NS
+    morning, night = monday + 10 * HOUR_NS, monday + 2 * HOUR_NS
+    assert rhythm.unusual_s(morning - 1800 * SECOND_NS, morning) == 1800
+    assert rhythm.unusual_s(night - 1800 * SECOND_NS, night) == 0
+
+
+def test_without_history_nothing_is_unusual() -> None:
+    rhythm, last_ns, now_ns, _ = weeks(1, business)
+    assert rhythm.unusual_s(last_ns, now_ns + 10 * HOUR_NS) == 0
+
+
+def test_hours_nobody_looked_at_teach_nothing() -> None:
+    rhythm = Rhythm()
+    rhythm.look(MONDAY_NS, MONDAY_NS)
+    rhythm.look(MONDAY_NS, MONDAY_NS + 50 * HOUR_NS)
+    assert not any(rhythm.weeks)
+
+
+def test_it_survives_as_json() -> None:
+    rhythm, *_ = weeks(2, business)
+    assert Rhythm.from_json(rhythm.to_json()).weeks == rhythm.weeks
+    with pytest.raises(ValueError, match="168"):
+        Rhythm.from_json([[]])
