@@ -53,6 +53,8 @@ def of(daemon: Daemon) -> dict[str, object]:
         "journal": {
             "buffered_bytes": figures.buffered_bytes,
             "buffered_bytes_max": figures.buffered_bytes_max,
+            "waiting_s": round(daemon.journal.waiting_s, 3),
+            "commit_interval_ms": daemon.settings.journal.commit_interval_ms,
             "under_pressure": figures.under_pressure,
             "under_pressure_times": figures.under_pressure_times,
             "groups": figures.groups,
