@@ -82,7 +82,7 @@ def load(config: Path | None, data: Path | None) -> Settings:
 @main.command()
 @places
 def run(config: Path | None, data: Path | None) -> int:
-    """Record until SIGTERM or Ctrl-C; the second one stops at once.
+    """Record until SIGTERM or Ctrl-C; the second one stops at once. SIGHUP reads the feeds anew.
 
     \b
     recorder run
@@ -90,7 +90,7 @@ def run(config: Path | None, data: Path | None) -> int:
     """
     from recorder.commands import run as command
 
-    return command.main(load(config, data))
+    return command.main(lambda: load(config, data))
 
 
 @main.command()

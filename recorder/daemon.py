@@ -12,11 +12,11 @@ import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import recorder
-from recorder import lifecycle, status
+from recorder import lifecycle, reload, service, status
 from recorder.clock import Clock, Moment
 from recorder.errors import JournalFailed
 from recorder.feeds.channel import Channel
@@ -28,6 +28,7 @@ from recorder.feeds.redial import ConnectBudget, Redial
 from recorder.feeds.register import subscriptions
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
+from recorder.notify import Notify
 from recorder.partitions.sealer import Report, Sealer
 from recorder.reserve import Order, Reserve
 from recorder.schedule import Job, Schedule
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 1.0
 DISK_EVERY_S = 1.0
+SERVICE_EVERY_S = 1.0
 FAREWELL_S = 2.0  # how long an upstream may take to answer our close, at a stop
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
 WARNINGS = (
@@ -54,8 +56,11 @@ WARNINGS = (
 class Daemon:
     """One recorder on one data directory. `run()` returns when `stop()` was called or the journal failed."""
 
-    def __init__(self, settings: Settings, secrets: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, secrets: Mapping[str, str], notify: Notify | None = None) -> None:
         self.settings = settings
+        self._secrets = dict(secrets)
+        self.notify = notify or Notify({})
+        self.service = service.Service(settings.journal.give_up_s)
         self.clock = Clock()
         self.journal = Journal.open(settings.data, settings.journal, self.clock)
         self.sealer = Sealer(settings.data, self.journal, settings.seal.bytes_max, self.clock)
@@ -67,11 +72,9 @@ class Daemon:
         known = self.journal.standing.streams.values()
         self._numbers = itertools.count(1 + max((stream.connection for stream in known), default=0))
         self._budgets: dict[str, ConnectBudget] = {}
-        self.keepers = [
-            self._keeper(feed, subscription)
-            for name, feed in settings.feeds.items()
-            for subscription in subscriptions(name, feed, secrets.get(name, ""))
-        ]
+        self._taken_out: dict[Stream, int] = {}  # UTC; since when a channel known from earlier is not wanted
+        self._leaving: set[Keeper] = set()
+        self.keepers = [self._keeper(feed, subscription) for feed, subscription in self._wanted()]
         self.reserve = Reserve(settings.data, settings.disk)
         self._sealing: asyncio.Future[None] | None = None
         self._sealed_bytes = 0  # of the journal's bytes, when sealing last began
@@ -81,6 +84,7 @@ class Daemon:
                 self._seal_job,
                 Job("disk", DISK_EVERY_S, self._watch_disk),
                 Job("status", STATUS_EVERY_S, self._write_status),
+                Job("service", SERVICE_EVERY_S, self._tell_service_manager),
             ]
         )
 
@@ -112,20 +116,63 @@ class Daemon:
         kept = {keeper.channel.subscription.stream for keeper in self.keepers}
         for stream, known in standing.streams.items():
             if known.gap and stream not in kept:
-                # A feed taken out of the configuration is not expected any more: its gap ends where it was taken out.
-                since_ns, cause = known.gap.since_ns, known.gap.cause
-                closed = lifecycle.entry("gap.closed", since_ns=since_ns, until_ns=self.started.utc_ns, cause=cause)
-                self._append(stream, Kind.LIFECYCLE, 0, [closed], Mark.NONE, self.clock.now())
+                self._took_out(stream, Gap(known.gap.since_ns, known.gap.cause), self.started.utc_ns)
         for keeper in self.keepers:
             earlier = standing.streams.get(keeper.channel.subscription.stream)
             if earlier and earlier.last_received_ns:
-                keeper.start(earlier.last_received_ns, "crash")
+                # Whoever stopped on purpose left every channel's gap open, so one without was not wanted then.
+                keeper.start(earlier.last_received_ns, "removed" if standing.stopped else "crash")
             else:
                 keeper.start(self.started.utc_ns, "start")
 
+    def _took_out(self, stream: Stream, gap: Gap, until_ns: int) -> None:
+        """What is not in the configuration is not expected any more: its gap ends where it was taken out."""
+        closed = lifecycle.entry("gap.closed", since_ns=gap.since_ns, until_ns=until_ns, cause=gap.cause)
+        self._append(stream, Kind.LIFECYCLE, 0, [closed], Mark.NONE, self.clock.now())
+        self._taken_out[stream] = until_ns
+
+    async def reload(self, settings: Settings, secrets: Mapping[str, str]) -> reload.Plan:
+        """Go by other feeds from now on. What did not change keeps its connections, what did is new before old."""
+        rekeyed = {name for name in settings.feeds if secrets.get(name) != self._secrets.get(name)}
+        plan = reload.plan(self.settings, settings, rekeyed)
+        self.settings = self.settings.model_copy(update={"feeds": settings.feeds})
+        self._secrets = dict(secrets)
+        self._note("recorder.reloaded", **plan.fields())
+        wanted = {subscription.stream: (feed, subscription) for feed, subscription in self._wanted()}
+        keepers = {keeper.channel.subscription.stream: keeper for keeper in self.keepers}
+        for stream in plan.change:
+            feed, subscription = wanted[stream]
+            keepers[stream].change(subscription, self._budget(feed), feed.overlap_s)
+        await asyncio.gather(*(self._remove(keepers[stream]) for stream in plan.remove))
+        for stream in plan.add:
+            if not self._stop.is_set():
+                await self._add(*wanted[stream])
+        self.service.problem = f"restart for what changed in {', '.join(plan.restart)}" if plan.restart else ""
+        return plan
+
+    async def _remove(self, keeper: Keeper) -> None:
+        stream, until_ns = keeper.channel.subscription.stream, self.clock.now().utc_ns
+        self.keepers.remove(keeper)
+        self._leaving.add(keeper)
+        await keeper.stop("removed", FAREWELL_S)
+        self._leaving.remove(keeper)
+        if keeper.channel.gap:
+            self._took_out(stream, keeper.channel.gap, max(keeper.channel.gap.since_ns, until_ns))
+
+    async def _add(self, feed: AnyFeed, subscription: Subscription) -> None:
+        keeper = self._keeper(feed, subscription, known=False)
+        self.keepers.append(keeper)
+        since_ns = self._taken_out.get(subscription.stream)
+        keeper.start(since_ns or self.clock.now().utc_ns, "removed" if since_ns else "start")
+        if self.journal.figures.under_pressure:
+            keeper.pause()
+        if self.reserve.halted:
+            await keeper.stop("disk full", 0.0)
+
     async def _end(self) -> None:
+        self.notify.tell(STOPPING=1, STATUS=f"stopping: {self._why}")
         if self.journal.failed is None:
-            await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in self.keepers))
+            await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in (*self.keepers, *self._leaving)))
             await self.journal.wait_durable(self._note("recorder.stopped", cause=self._why))
             await self._seal_job.once()
         await Job("status", STATUS_EVERY_S, self._write_status).once()
@@ -134,18 +181,28 @@ class Daemon:
         sealed = "sealed" if self.sealed.sealed_position == self.journal.durable else "in the journal, not sealed"
         log.info("Stopped: everything up to position %d is durable and %s.", self.journal.durable, sealed)
 
-    def _keeper(self, feed: AnyFeed, subscription: Subscription) -> Keeper:
-        budget = None
-        if isinstance(feed, FinanceQuery):
-            # The server counts connects by client address, over all its endpoints.
-            host = urlsplit(feed.url).netloc
-            budget = self._budgets.setdefault(host, ConnectBudget(feed.connects_per_day_max))
-        known = self.journal.standing.streams.get(subscription.stream)
-        gap = Gap(known.gap.since_ns, known.gap.cause) if known and known.gap else None
+    def _wanted(self) -> Iterator[tuple[AnyFeed, Subscription]]:
+        for name, feed in self.settings.feeds.items():
+            for subscription in subscriptions(name, feed, self._secrets.get(name, "")):
+                yield feed, subscription
+
+    def _budget(self, feed: AnyFeed) -> ConnectBudget | None:
+        if not isinstance(feed, FinanceQuery):
+            return None
+        # The server counts connects by client address, over all its endpoints.
+        host = urlsplit(feed.url).netloc
+        budget = self._budgets.setdefault(host, ConnectBudget(feed.connects_per_day_max))
+        budget.allow(feed.connects_per_day_max)
+        return budget
+
+    def _keeper(self, feed: AnyFeed, subscription: Subscription, *, known: bool = True) -> Keeper:
+        """`known`: a gap that an earlier run left open goes on."""
+        earlier = self.journal.standing.streams.get(subscription.stream) if known else None
+        gap = Gap(earlier.gap.since_ns, earlier.gap.cause) if earlier and earlier.gap else None
         channel = Channel(
             subscription,
             lambda: Redial(self.settings.redial),
-            budget,
+            self._budget(feed),
             self._numbers.__next__,
             feed.overlap_s,
             gap,
@@ -205,6 +262,9 @@ class Daemon:
         log.warning("journal.pressure", extra={"fields": {"reading": not pressed}})
         for keeper in self.keepers:
             keeper.pause() if pressed else keeper.resume()
+
+    async def _tell_service_manager(self) -> None:
+        self.notify.tell(**self.service.words(service.look(self)))
 
     async def _write_status(self) -> None:
         await asyncio.to_thread(status.write, self.settings.data, self.status())

@@ -6,6 +6,7 @@ entry is about is the message's own `connection`. Durations and moments carry th
 event                fields
 recorder.started     version, pid
 recorder.stopped     cause
+recorder.reloaded    kept, added, changed, removed, restart_for     channels; sections that need a restart
 clock.stepped        behind_ns                      the wall clock went back by so much and is not obeyed
 disk.full            reserve_bytes                  less is free: feeds are hung up before anything breaks
 disk.freed           resume_bytes                   so much is free again: feeds are dialled anew
@@ -21,6 +22,9 @@ rotation.done        old, new, cause, proof, both, only_old, only_new, variants,
 rotation.failed      old, new, cause
 gap.opened           since_ns, cause
 gap.closed           since_ns, until_ns, cause
+gap.repaired         since_ns, until_ns, recovered, already, pages, late_pass, complete, repair, again_ns
+                     a pass over a closed gap by REST: articles recovered and already recorded, pages read, whether it was
+                     the last one, whether nothing is left out, that in words, when the next pass is due or null for never
 feed.*               detail                         something a person should see: error, preempted, key_refused, …
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from recorder.daemon import Daemon
 from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
 from recorder.errors import DataDirectoryBusy
+from recorder.notify import Notify
 from recorder.partitions import catalog
 from recorder.replay.ledger import digest
 from recorder.settings import Settings
@@ -222,3 +224,94 @@ async def test_a_full_disk_halts_recording_loses_nothing_accepted_and_recording_
     ]
     ((count, span),) = ask(small_disk, "SELECT count(*), max(position) - min(position) + 1 FROM messages")
     assert count == span
+
+
+async def test_a_reload_touches_no_connection_that_did_not_change(tmp_path: Path) -> None:
+    async with Upstreams(World(8, articles_per_s=50), refresh_s=0.1) as upstreams:
+        before = settings(tmp_path, upstreams, "news", "quotes", "profiles", "hours")
+        daemon = Daemon(before, SECRETS)
+        running = asyncio.create_task(daemon.run())
+        earlier = await until(daemon, receiving)
+        after = settings(
+            tmp_path, upstreams, "news", "quotes", "profiles", "market",
+            feeds={"quotes": {"symbols": ["NVDA"]}, "profiles": {"symbols": ["AAPL", "TSLA"]}},
+        )  # fmt: skip
+        plan = await daemon.reload(after, SECRETS)
+        assert (len(plan.keep), len(plan.change), len(plan.add), len(plan.remove)) == (2, 1, 2, 2)
+        now = await until(daemon, lambda s: receiving(s) and s["feeds"]["quotes"]["rotations"] == 1)
+        assert set(now["feeds"]) == {"news", "quotes", "profiles/AAPL", "profiles/TSLA", "market"}
+        for kept in ("news", "profiles/AAPL"):
+            assert now["feeds"][kept]["connections"] == earlier["feeds"][kept]["connections"], kept
+            assert now["feeds"][kept]["reconnects"] == now["feeds"][kept]["rotations"] == 0, kept
+        daemon.stop()
+        await running
+    gaps = ask(
+        tmp_path, "SELECT feed, channel, cause, until_at IS NULL FROM gaps WHERE cause NOT IN ('start', 'stopped')"
+    )
+    assert sorted(gaps) == [("hours", "", "removed", False), ("profiles", "NVDA", "removed", False)]
+    asked = "SELECT count(*) FROM quotes WHERE symbol = 'NVDA'"
+    assert ask(tmp_path, asked) != [(0,)], "the changed feed brings what it was changed to"
+    ((entry,),) = ask(tmp_path, "SELECT text FROM messages WHERE text LIKE '%recorder.reloaded%'")
+    assert '"changed":["quotes"]' in entry
+
+
+async def test_a_feed_that_comes_back_was_in_a_gap_since_it_was_taken_out(tmp_path: Path) -> None:
+    async with Upstreams(World(9, articles_per_s=50), refresh_s=0.1) as upstreams:
+        both, news = settings(tmp_path, upstreams, "news", "quotes"), settings(tmp_path, upstreams, "news")
+        daemon = Daemon(both, SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, receiving)
+        await daemon.reload(news, SECRETS)
+        assert set(daemon.status()["feeds"]) == {"news"}  # type: ignore[call-overload]
+        taken_out_ns = daemon.clock.now().utc_ns
+        await daemon.reload(both, SECRETS)
+        await until(daemon, lambda s: s["feeds"]["quotes"]["state"] == "receiving")
+        receiving_ns = daemon.clock.now().utc_ns
+        daemon.stop()
+        await running
+    ((since_ns, until_ns),) = ask(
+        tmp_path,
+        "SELECT epoch_ns(since_at), epoch_ns(until_at) FROM gaps WHERE feed = 'quotes' AND cause = 'removed'",
+    )
+    assert since_ns <= taken_out_ns <= until_ns <= receiving_ns
+
+
+async def test_a_stop_during_a_reload_ends_what_is_leaving_too(tmp_path: Path) -> None:
+    async with Upstreams(World(10, articles_per_s=50), refresh_s=0.1) as upstreams:
+        daemon = Daemon(settings(tmp_path, upstreams, "news", "quotes"), SECRETS)
+        running = asyncio.create_task(daemon.run())
+        await until(daemon, receiving)
+        reloading = asyncio.create_task(daemon.reload(settings(tmp_path, upstreams, "news", "hours"), SECRETS))
+        await asyncio.sleep(0)
+        daemon.stop()
+        await running
+        await reloading
+    assert ask(tmp_path, "SELECT count(*) FROM connections WHERE ended_at IS NULL") == [(0,)]
+
+
+async def test_the_service_manager_is_told_what_happens(tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.setblocking(False)
+        async with Upstreams(World(11, articles_per_s=50), refresh_s=0.1) as upstreams:
+            notify = Notify({"NOTIFY_SOCKET": str(address)})
+            daemon = Daemon(settings(tmp_path / "data", upstreams, "news", "quotes"), SECRETS, notify)
+            running = asyncio.create_task(daemon.run())
+            async with asyncio.timeout(PATIENCE_S):
+                said = await asyncio.get_running_loop().sock_recv(manager, 10_000)
+            await until(daemon, lambda s: daemon.service.ready)
+            daemon.stop("enough")
+            await running
+        words = [said, *_drained(manager)]
+    assert sum(b"READY=1" in each for each in words) == 1
+    assert all(b"WATCHDOG=1" in each for each in words[:-1])
+    assert words[-1] == b"STOPPING=1\nSTATUS=stopping: enough"
+
+
+def _drained(end: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            yield end.recv(10_000)
+        except BlockingIOError:
+            return

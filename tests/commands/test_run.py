@@ -43,6 +43,7 @@ async def recorder(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "recorder", "run", "--config", str(config),
         env={"RECORDER_SECRET_FINLIGHT": "key", "PATH": "/usr/bin:/bin"}, stderr=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         yield process
@@ -133,3 +134,31 @@ async def test_a_second_recorder_on_the_same_data_says_who_holds_it(tmp_path: Pa
             assert second.returncode == 1
             assert str(first.pid).encode() in talk
             assert b"Traceback" not in talk
+
+
+async def test_sighup_reads_the_feeds_anew_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:
+    async with Upstreams(World(1, articles_per_s=50), refresh_s=0.1) as upstreams:
+        config = configured(tmp_path, upstreams)
+        good = config.read_text()
+        async with recorder(config) as process:
+            before = await receiving(config, process)
+            config.write_text(good + "colour = 1\n")
+            process.send_signal(signal.SIGHUP)
+            assert process.stderr is not None
+            async with asyncio.timeout(60):
+                while b"reload.refused" not in (line := await process.stderr.readline()):
+                    assert line
+            assert b"colour" in line
+            config.write_text(good + '[feeds.hours]\nkind = "finance_query.hours"\n'
+                              f'url = "{upstreams.finance_query_url}"\n')  # fmt: skip
+            process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(60):
+                while b"recorder.reloaded" not in (line := await process.stderr.readline()):
+                    assert line
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+    data = tmp_path / "data"
+    assert ask(data, "SELECT DISTINCT feed FROM connections ORDER BY feed") == [("hours",), ("news",), ("quotes",)]
+    numbers = ask(data, "SELECT connection FROM connections WHERE feed IN ('news', 'quotes') ORDER BY connection")
+    assert [number for (number,) in numbers] == [c for feed in before["feeds"].values() for c in feed["connections"]]

@@ -1,0 +1,138 @@
+"""The recorder as its service manager sees it: when it has started, what it is doing, whether it is worth keeping.
+
+Pure. In: facts, once a second. Out: the words that notify.py sends. The watchdog is fed because the schedule turns,
+the journal makes progress and every channel will be woken, not because a process exists. An upstream that is silent or
+down is no reason to be restarted: that is a gap, and the channel's business.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from recorder.clock import SECOND_NS
+
+if TYPE_CHECKING:
+    from recorder.daemon import Daemon
+
+READY_PATIENCE_S = 20.0  # upstreams that are down at boot must not keep a machine from starting
+OVERDUE_S = 30.0
+# Above what the journal itself takes to give up on a disk that fails, which ends the recorder with a better reason.
+STUCK_ABOVE_GIVE_UP_S = 30.0
+GAPS_NAMED_MAX = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGap:
+    channel: str  # "quotes", "profiles/AAPL"
+    since_ns: int  # UTC
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """How the recorder is at one moment."""
+
+    monotonic_ns: int
+    running_ns: int  # since its start
+    channels: int
+    gaps: tuple[OpenGap, ...]  # of channels that do not receive
+    durable: int  # position
+    groups: int  # committed since the start
+    waiting_bytes: int  # accepted, not durable yet
+    durable_ms_p99: float
+    overdue_ns: int  # of the channel that has waited longest for a tick that nothing will bring
+    halted: bool = False  # for want of room on the disk
+
+
+class Service:
+    """What to tell. `problem` is something the status should say until it is over: a refused configuration."""
+
+    def __init__(self, give_up_s: float) -> None:
+        self.ready = False
+        self.problem = ""
+        self._stuck_s = give_up_s + STUCK_ABOVE_GIVE_UP_S
+        self._durable = -1
+        self._progress_ns = 0  # monotonic; when the journal last made progress or had nothing to do
+        self._withheld = ""
+
+    def words(self, facts: Facts) -> dict[str, str]:
+        """The next notification."""
+        if facts.durable != self._durable or not facts.waiting_bytes:
+            self._durable, self._progress_ns = facts.durable, facts.monotonic_ns
+        words = {}
+        if not self.ready and may_start(facts):
+            self.ready = True
+            words["READY"] = "1"
+        withheld = self.why_not(facts)
+        if withheld and not self._withheld:
+            log.error("watchdog.withheld", extra={"fields": {"cause": withheld}})
+        self._withheld = withheld
+        if not withheld:
+            words["WATCHDOG"] = "1"
+        troubles = [f"not well: {withheld}" if withheld else "", self.problem]
+        return words | {"STATUS": "; ".join([line(facts), *filter(None, troubles)])}
+
+    def why_not(self, facts: Facts) -> str:
+        """Why the watchdog may not be fed; empty: it may."""
+        stuck_s = (facts.monotonic_ns - self._progress_ns) / SECOND_NS
+        if stuck_s >= self._stuck_s:
+            return f"the journal has made nothing durable for {stuck_s:.0f} s while {facts.waiting_bytes} bytes wait"
+        overdue_s = facts.overdue_ns / SECOND_NS
+        if overdue_s >= OVERDUE_S:
+            return f"a channel has not been looked after for {overdue_s:.0f} s"
+        return ""
+
+
+def may_start(facts: Facts) -> bool:
+    """Truly recording: something is durable and a channel has proved to receive, or none did for long enough."""
+    receives = len(facts.gaps) < facts.channels
+    return facts.groups > 0 and (receives or facts.running_ns >= READY_PATIENCE_S * SECOND_NS)
+
+
+def line(facts: Facts) -> str:
+    """`3/4 receiving, durable up to 120453 (p99 22.0 ms); gap: quotes since 14:03:07 (silent)`, UTC."""
+    receiving = facts.channels - len(facts.gaps)
+    says = [
+        f"{receiving}/{facts.channels} receiving, durable up to {facts.durable} (p99 {facts.durable_ms_p99:.1f} ms)"
+    ]
+    if facts.halted:
+        says.append("recording is halted until the disk has room")
+    if facts.gaps:
+        oldest = sorted(facts.gaps, key=lambda gap: gap.since_ns)
+        named = [f"{gap.channel} since {_time(gap.since_ns)} ({gap.cause})" for gap in oldest[:GAPS_NAMED_MAX]]
+        more = len(oldest) - len(named)
+        says.append(f"gap: {', '.join(named)}" + (f" and {more} more" if more else ""))
+    return "; ".join(says)
+
+
+def look(daemon: Daemon) -> Facts:
+    """The facts of this moment."""
+    gaps = []
+    for keeper in daemon.keepers:
+        stream, gap = keeper.channel.subscription.stream, keeper.channel.gap
+        if gap:
+            name = f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed
+            gaps.append(OpenGap(name, gap.since_ns, gap.cause))
+    now, figures = daemon.clock.now(), daemon.journal.figures
+    return Facts(
+        monotonic_ns=now.monotonic_ns,
+        running_ns=now.monotonic_ns - daemon.started.monotonic_ns,
+        channels=len(daemon.keepers),
+        gaps=tuple(gaps),
+        durable=daemon.journal.durable,
+        groups=figures.groups,
+        waiting_bytes=figures.buffered_bytes,
+        durable_ms_p99=figures.received_to_durable.quantile_ms(0.99),
+        overdue_ns=max((keeper.overdue_ns() for keeper in daemon.keepers), default=0),
+        halted=daemon.reserve.halted,
+    )
+
+
+def _time(utc_ns: int) -> str:
+    moment = datetime.fromtimestamp(utc_ns // SECOND_NS, UTC)
+    return moment.strftime("%m-%d %H:%M:%S")
