@@ -33,6 +33,7 @@ from recorder.message import Kind, Mark
 
 DOUBLE_NS = SECOND_NS  # the double comes 1 to 120 ms after the initial frame, plus the time of one fetch
 RESTART = 1012  # the close code of a server that was told to stop
+LEFT = 1000  # the close code we leave with, which the server echoes
 
 ALIVE = Alive(data=True)
 
@@ -116,7 +117,7 @@ class FinanceQueryConversation:
         self._end()
         if code == RESTART:
             self._waits.restarted()
-        wait = self._waits.after_close(now)
+        wait = self._waits.after_close(now) or (self._waits.after_leaving() if code == LEFT else None)
         return [wait] if wait else []
 
     def refused(self, status: int, headers: Mapping[str, str], body: bytes, now: Moment) -> list[Action]:  # noqa: ARG002

@@ -18,6 +18,9 @@ REFUSED_S = 300.0
 # nobody anything.
 LIMITED_S_MAX = 900.0
 TOO_MANY_S = 60.0  # a 429 without Retry-After
+# For the server to see that we have left a channel that has no other name. Its answer to our close frame does not say
+# so: over a short way the next connection is on the channel sooner, and keeps its dead or stale fetch task alive.
+LEAVE_S = 0.5
 
 
 class Waits:
@@ -68,6 +71,10 @@ class Waits:
         if limited_s > poll_s:
             return RetryAfter(limited_s, "the upstream's daily connect limit is used up")
         return RetryAfter(poll_s, "polling a dead channel") if poll_s else None
+
+    def after_leaving(self) -> RetryAfter | None:
+        """The wait after a connection that we ended; None where the next one goes to another channel anyway."""
+        return RetryAfter(LEAVE_S, "leaving the channel before joining it again") if self._spellings == 1 else None
 
     def after_refusal(self, status: int, headers: Mapping[str, str], now: Moment) -> RetryAfter | None:
         """The wait after an HTTP answer; None: the usual backoff, as for 500, the trouble of the upstream's upstream.

@@ -27,6 +27,7 @@ FRAMES = Path(__file__).parents[1] / "frames" / "finance_query"
 KINDS = ["quotes", "profile", "market", "hours"]
 HANG_UP = HangUp(1000, "", "silent")
 POLLED = HangUp(1000, "", "polling")
+LEFT = RetryAfter(0.5, "leaving the channel before joining it again")
 
 
 def sample(name: str) -> Frame:
@@ -122,16 +123,24 @@ def test_second_frame_while_polling_ends_the_polling(kind: str, second: float) -
     assert conversation.received([TICK[kind]], at(second))[-1] == Alive(data=True)
     assert conversation.tick(at(second + 20)) == []
     assert conversation.tick(at(second + 60)) == [HANG_UP]
-    assert conversation.closed(1000, "", at(second + 61)) == []
+    assert conversation.closed(1000, "", at(second + 61)) == [LEFT]
 
 
 @pytest.mark.parametrize("kind", ["market", "hours"])
-def test_channel_that_dies_after_ticking_is_dialled_again_at_once(kind: str) -> None:
+def test_channel_without_another_name_is_left_for_good_before_it_is_joined_again(kind: str) -> None:
+    """Else the next connection finds the last one still on the channel, and its dead task with it."""
     subscription = one(kind)
     conversation = open_one(subscription)
     conversation.received([INITIAL[kind], TICK[kind]], at(0))
     assert conversation.tick(at(100)) == [HANG_UP]
-    assert conversation.closed(1000, "", at(100)) == []
+    assert conversation.closed(1000, "", at(100)) == [LEFT]
+
+
+def test_channel_with_other_names_is_dialled_again_at_once() -> None:
+    for kind in ("quotes", "profile"):
+        conversation = open_one(one(kind))
+        conversation.received([INITIAL[kind], TICK[kind]], at(0))
+        assert conversation.closed(1000, "", at(100)) == []
 
 
 def test_poll_that_gets_no_initial_frame_waits_as_long_as_any_connection() -> None:
@@ -213,7 +222,7 @@ def test_wait_for_the_limit_is_capped_because_a_restart_clears_it() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 1011, 1012, 4999])
+@pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1012, 4999])
 def test_no_close_code_says_more_than_the_usual_backoff(kind: str, code: int) -> None:
     conversation = open_one(one(kind))
     conversation.received([INITIAL[kind], TICK[kind]], at(0))
