@@ -143,8 +143,9 @@ FEED = Column("feed", pa.string(), "name of the feed in config.toml", "recorder"
 FEED_KIND = Column("feed_kind", pa.string(), "kind of the feed: finlight, finance_query.quotes, …", "recorder")
 CHANNEL = Column("channel", pa.string(), "what of the feed, where it has several: the symbol of a profile", "recorder")
 CONNECTION = Column("connection", pa.int64(), "number of the connection it came from, 0 for none", "recorder")
-MARK = Column("mark", pa.string(), "initial, double, odd, binary, variant, joined by +; NULL for none", "recorder")
+MARK = Column("mark", pa.string(), "initial, double, odd, binary, variant, rest, joined by +; NULL: none", "recorder")
 INITIAL = Column("initial", pa.bool_(), "from the snapshot sent at subscription: not news", "recorder")
+ORIGIN = Column("origin", pa.string(), "wire: as it was sent; rest: fetched later to fill a gap", "recorder")
 
 COMMON = (POSITION, RECEIVED_AT, FEED, MARK, INITIAL)  # what every typed row says of its message
 
@@ -166,6 +167,7 @@ MESSAGE_COLUMNS = (
 MESSAGES_SCHEMA = arrow_schema(MESSAGES, MESSAGE_COLUMNS)
 
 DATA_PAGE_BYTES = 4 << 20
+PAGE_CUT_ROWS = 64  # a page may end behind so many rows: with Arrow's 1,024, one of /market's frames would have 43 MB
 ROW_GROUP_ROWS = 122_880  # free choice between 10 k and 360 k by measurement; DuckDB's own, so its threads divide well
 
 
@@ -183,6 +185,7 @@ def write(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
         # Least and greatest of a long text serve no query, and would be kept in the file's footer.
         write_statistics=[leaf for c in columns if c.name not in plain for leaf in _leaves(c.name, c.type)],
         data_page_size=DATA_PAGE_BYTES,
+        write_batch_size=PAGE_CUT_ROWS,
         row_group_size=ROW_GROUP_ROWS,
         write_page_checksum=True,
     )

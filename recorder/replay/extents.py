@@ -15,9 +15,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from recorder.clock import SECOND_NS
 from recorder.errors import Damaged, RecorderError
 from recorder.journal.group import Group
 from recorder.journal.store import STORE_FILE, Part, Span, Store
@@ -49,6 +51,10 @@ class Bounds:
     last_position: int
     first_received_ns: int
     last_received_ns: int
+
+    def __str__(self) -> str:
+        first, last = _shown(self.first_received_ns), _shown(self.last_received_ns)
+        return f"{first} to {last}, positions {self.first_position} to {self.last_position}"
 
 
 class View(Protocol):
@@ -222,3 +228,7 @@ def _with_times(extent: Extent) -> Extent:
     assert extent.path is not None
     first_ns, last_ns = part_file.times(extent.path)
     return replace(extent, first_received_ns=first_ns, last_received_ns=last_ns)
+
+
+def _shown(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y-%m-%dT%H:%M:%S}.{ns % SECOND_NS:09d}Z"

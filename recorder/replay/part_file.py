@@ -17,8 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recorder.errors import PartDamaged
+from recorder.partitions.schema import MESSAGES_SCHEMA
 from recorder.replay import batch
 from recorder.replay.selection import Selection
+
+Span = tuple[int, int]  # first and last position
 
 _STREAM_BYTES = 1 << 20  # of a column that are read ahead, compressed
 
@@ -33,31 +36,40 @@ def opened(path: Path, row_count: int = 0) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=_STREAM_BYTES, page_checksum_verification=True) as file:
             if row_count and file.metadata.num_rows != row_count:
                 raise PartDamaged(path, f"it holds {file.metadata.num_rows} rows, {row_count} were registered")
+            there = file.schema_arrow
+            if any(there.field(column.name).type != column.type for column in MESSAGES_SCHEMA):
+                raise PartDamaged(path, "its columns are not those of messages")
             yield file
     except FileNotFoundError as gone:
         raise FileNotFoundError(gone.errno, "it is gone", str(path)) from gone
     except PermissionError:
         raise
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise PartDamaged(path, str(error).splitlines()[0]) from error
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:  # the last: names that are no UTF-8
+        raise PartDamaged(path, str(error).partition("\n")[0]) from error
 
 
 def batches(
-    path: Path, row_count: int, first: int, last: int, selection: Selection, rows_max: int, bytes_max: int
+    path: Path, covered: Span, row_count: int, wanted: Span, selection: Selection, rows_max: int, bytes_max: int
 ) -> Iterator[pa.RecordBatch]:
-    """The selected rows with positions first to last, in order; no batch is empty. Raises as `opened`."""
+    """The selected rows with wanted positions, in order; no batch is empty. Raises as `opened`.
+
+    `covered`: the positions the file is for, by its registration or its name.
+    """
+    first, last = wanted
     with opened(path, row_count) as file:
-        for index in range(file.metadata.num_row_groups):
-            group = file.metadata.row_group(index)
-            span = limits(group, "position")
-            if span is not None and (span[1] < first or span[0] > last):
+        for index, span in enumerate(_spans(path, file, covered)):
+            if span[1] < first or span[0] > last:
                 continue
+            group = file.metadata.row_group(index)
             if not selection.may_be_within(lambda column, group=group: limits(group, column)):  # type: ignore[misc]
                 continue
             a_batch = bytes_max * group.num_rows // max(1, group.total_byte_size)
-            rows = max(1, min(rows_max, a_batch))
-            for read in file.iter_batches(rows, row_groups=[index], use_threads=False):
+            missing = group.num_rows
+            for read in file.iter_batches(max(1, min(rows_max, a_batch)), row_groups=[index], use_threads=False):
+                missing -= read.num_rows
                 yield from batch.handed_out(read, first, last, selection, rows_max, bytes_max)
+            if missing:  # page headers have no checksum either, and pyarrow takes a broken one for the end
+                raise PartDamaged(path, f"row group {index} lacks {missing} of {group.num_rows} rows")
 
 
 def position_at(path: Path, received_ns: int) -> int | None:
@@ -68,6 +80,8 @@ def position_at(path: Path, received_ns: int) -> int | None:
             if span is not None and span[1] < received_ns:
                 continue
             rows = file.read_row_group(index, columns=["position", "received_at"], use_threads=False).combine_chunks()
+            if rows.num_rows != file.metadata.row_group(index).num_rows:
+                raise PartDamaged(path, f"row group {index} lacks rows")
             at = pc.index(pc.greater_equal(rows["received_at"].cast(pa.int64()), received_ns), True).as_py()
             if at >= 0:
                 position: int = rows["position"][at].as_py()
@@ -91,6 +105,28 @@ def feeds(path: Path) -> set[str]:
     with opened(path) as file:
         names: set[str] = set(file.read(columns=["feed"], use_threads=False)["feed"].unique().to_pylist())
     return names
+
+
+def _spans(path: Path, file: pq.ParquetFile, covered: Span) -> list[Span]:
+    """First and last position of each row group.
+
+    A footer has no checksum, and by a wrong one rows would be passed over that are there: so it has to agree with what
+    is known of the file, and with itself.
+    """
+    spans: list[Span] = []
+    dense = covered[1] - covered[0] + 1 == file.metadata.num_rows
+    before = covered[0] - 1
+    for index in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(index)
+        first, last = limits(group, "position") or (0, 0)
+        width = last - first + 1
+        if not (
+            before < first and last <= covered[1] and group.num_rows in ((width,) if dense else range(1, width + 1))
+        ):
+            raise PartDamaged(path, f"its footer tells positions {first} to {last} in {group.num_rows} rows")
+        spans.append((first, last))
+        before = last
+    return spans
 
 
 def limits(group: Any, column: str) -> tuple[Any, Any] | None:

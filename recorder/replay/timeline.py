@@ -96,8 +96,11 @@ class Timeline:
                 if first > last:  # all of it was in another one
                     continue
                 assert part.path is not None
+                covered = (part.first_position, part.last_position)
                 try:
-                    yield from part_file.batches(part.path, part.row_count, first, last, selection, rows_max, bytes_max)
+                    yield from part_file.batches(
+                        part.path, covered, part.row_count, (first, last), selection, rows_max, bytes_max
+                    )
                 except FileNotFoundError:
                     if part.path == missing:
                         raise _missing(part.path) from None
