@@ -94,7 +94,7 @@ def found(data: Path) -> tuple[int, int, int]:
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000, help="to the recorder (default 1,000,000)")
-    parser.add_argument("--sealing-messages", type=int, default=5_000_000, help="with sealing (default 5,000,000)")
+    parser.add_argument("--sealing-messages", type=int, default=4_000_000, help="with sealing (default 4,000,000)")
     parser.add_argument("--bare-messages", type=int, default=300_000, help="to the bare loop (default 300,000)")
     options = parser.parse_args()
     report = Report(f"Receiving {MESSAGE_BYTES}-byte messages over one connection", as_json=options.json)
