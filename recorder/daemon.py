@@ -13,6 +13,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import recorder
@@ -30,7 +31,9 @@ from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.notify import Notify
 from recorder.partitions.sealer import Report, Sealer
+from recorder.repair import Repairs
 from recorder.reserve import Order, Reserve
+from recorder.rhythm import Rhythms
 from recorder.schedule import Job, Schedule
 from recorder.settings import AnyFeed, FinanceQuery, Settings
 
@@ -39,6 +42,8 @@ log = logging.getLogger(__name__)
 STATUS_EVERY_S = 1.0
 DISK_EVERY_S = 1.0
 SERVICE_EVERY_S = 1.0
+RHYTHM_EVERY_S = 3600.0
+RHYTHM_FACT = "rhythm"
 FAREWELL_S = 2.0  # how long an upstream may take to answer our close, at a stop
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
 WARNINGS = (
@@ -66,6 +71,7 @@ class Daemon:
         self.sealer = Sealer(settings.data, self.journal, settings.seal.bytes_max, self.clock)
         self.sealed = Report()
         self.messages: Counter[Stream] = Counter()
+        self.rhythms = Rhythms()
         self.started = self.clock.now()
         self._stop = asyncio.Event()
         self._why = "stopped"
@@ -76,6 +82,8 @@ class Daemon:
         self._leaving: set[Keeper] = set()
         self.keepers = [self._keeper(feed, subscription) for feed, subscription in self._wanted()]
         self.reserve = Reserve(settings.data, settings.disk)
+        self.repairs = Repairs(settings.data, self.clock, self._append, self._held_up)
+        self.repairs.configure(settings.feeds, secrets)
         self._sealing: asyncio.Future[None] | None = None
         self._sealed_bytes = 0  # of the journal's bytes, when sealing last began
         self._seal_job = Job("seal", settings.seal.interval_s, self._seal)
@@ -84,6 +92,7 @@ class Daemon:
                 self._seal_job,
                 Job("disk", DISK_EVERY_S, self._watch_disk),
                 Job("status", STATUS_EVERY_S, self._write_status),
+                Job("rhythm", RHYTHM_EVERY_S, self._keep_rhythms),
                 Job("service", SERVICE_EVERY_S, self._tell_service_manager),
             ]
         )
@@ -102,7 +111,9 @@ class Daemon:
         self._note("recorder.started", version=recorder.__version__, pid=os.getpid())
         for first, last, cause in self.journal.opening.lost:
             self._note("journal.lost", first_position=first, last_position=last, cause=cause)
+        self.rhythms.take(await self.journal.call(lambda store: store.fact(RHYTHM_FACT)))
         self._begin()
+        self.repairs.start()
         self.schedule.start()
         log.info("Recording %d feeds into %s.", len(self.settings.feeds), self.settings.data)
         try:
@@ -137,6 +148,7 @@ class Daemon:
         plan = reload.plan(self.settings, settings, rekeyed)
         self.settings = self.settings.model_copy(update={"feeds": settings.feeds})
         self._secrets = dict(secrets)
+        self.repairs.configure(settings.feeds, secrets)
         self._note("recorder.reloaded", **plan.fields())
         wanted = {subscription.stream: (feed, subscription) for feed, subscription in self._wanted()}
         keepers = {keeper.channel.subscription.stream: keeper for keeper in self.keepers}
@@ -171,6 +183,7 @@ class Daemon:
 
     async def _end(self) -> None:
         self.notify.tell(STOPPING=1, STATUS=f"stopping: {self._why}")
+        await self.repairs.stop()
         if self.journal.failed is None:
             await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in (*self.keepers, *self._leaving)))
             await self.journal.wait_durable(self._note("recorder.stopped", cause=self._why))
@@ -224,6 +237,8 @@ class Daemon:
             for payload in payloads:
                 fields = lifecycle.read(payload)
                 event = fields.pop("event")
+                if event == "gap.closed":
+                    self.repairs.closed(stream, fields)
                 expected = fields.get("cause") == "start"  # the gap before the first proof of life
                 level = logging.WARNING if event.startswith(WARNINGS) and not expected else logging.INFO
                 where = {"feed": stream.feed, "channel": stream.channel, "connection": connection}
@@ -236,6 +251,10 @@ class Daemon:
     async def _seal(self) -> None:
         self._sealed_bytes = self.journal.figures.bytes
         self.sealed = await self.sealer.seal()
+
+    async def _keep_rhythms(self) -> None:
+        rhythms = self.rhythms.to_json()
+        await self.journal.call(lambda store: store.set_fact(RHYTHM_FACT, rhythms))
 
     async def _watch_disk(self) -> None:
         order = self.reserve.judge(status.free_bytes(self.settings.data))
@@ -258,6 +277,10 @@ class Daemon:
     def _sealed_early(self, _: asyncio.Future[None]) -> None:
         self._sealing = None
 
+    def _held_up(self) -> bool:
+        """Whether there is no room for more than what the feeds bring."""
+        return self.journal.figures.under_pressure or self.reserve.halted
+
     def _on_pressure(self, pressed: bool) -> None:
         log.warning("journal.pressure", extra={"fields": {"reading": not pressed}})
         for keeper in self.keepers:
@@ -269,6 +292,6 @@ class Daemon:
     async def _write_status(self) -> None:
         await asyncio.to_thread(status.write, self.settings.data, self.status())
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """How things are now; what `recorder status` shows."""
         return status.of(self)

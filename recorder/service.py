@@ -2,7 +2,7 @@
 
 Pure. In: facts, once a second. Out: the words that notify.py sends. The watchdog is fed because the schedule turns,
 the journal makes progress and every channel will be woken, not because a process exists. An upstream that is silent or
-down is no reason to be restarted: that is a gap, and the channel's business.
+down is no reason to be restarted: that is a gap, and the channel's business. What is well is health.py's verdict.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from recorder import health
 from recorder.clock import SECOND_NS
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ READY_PATIENCE_S = 20.0  # upstreams that are down at boot must not keep a machi
 OVERDUE_S = 30.0
 # Above what the journal itself takes to give up on a disk that fails, which ends the recorder with a better reason.
 STUCK_ABOVE_GIVE_UP_S = 30.0
-GAPS_NAMED_MAX = 3
+NAMED_MAX = 3  # gaps or reasons in the status line; `recorder status` has all
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Facts:
     waiting_bytes: int  # accepted, not durable yet
     durable_ms_p99: float
     overdue_ns: int  # of the channel that has waited longest for a tick that nothing will bring
-    halted: bool = False  # for want of room on the disk
+    verdict: health.Verdict
 
 
 class Service:
@@ -95,41 +96,32 @@ def may_start(facts: Facts) -> bool:
 
 
 def line(facts: Facts) -> str:
-    """`3/4 receiving, durable up to 120453 (p99 22.0 ms); gap: quotes since 14:03:07 (silent)`, UTC."""
+    """`ok: 3/4 receiving, durable up to 120453 (p99 22.0 ms); gap: quotes since 01-31 14:03:07 (silent)`, UTC."""
     receiving = facts.channels - len(facts.gaps)
-    says = [
-        f"{receiving}/{facts.channels} receiving, durable up to {facts.durable} (p99 {facts.durable_ms_p99:.1f} ms)"
-    ]
-    if facts.halted:
-        says.append("recording is halted until the disk has room")
-    if facts.gaps:
-        oldest = sorted(facts.gaps, key=lambda gap: gap.since_ns)
-        named = [f"{gap.channel} since {_time(gap.since_ns)} ({gap.cause})" for gap in oldest[:GAPS_NAMED_MAX]]
-        more = len(oldest) - len(named)
-        says.append(f"gap: {', '.join(named)}" + (f" and {more} more" if more else ""))
-    return "; ".join(says)
+    durable = f"durable up to {facts.durable} (p99 {facts.durable_ms_p99:.1f} ms)"
+    says = f"{facts.verdict.state.value}: {receiving}/{facts.channels} receiving, {durable}"
+    # Gaps long enough to worry about are among the reasons.
+    oldest = sorted(facts.gaps, key=lambda gap: gap.since_ns)
+    gaps = [f"gap: {gap.channel} since {_time(gap.since_ns)} ({gap.cause})" for gap in oldest]
+    named = facts.verdict.reasons or gaps
+    more = [f"and {len(named) - NAMED_MAX} more"] if len(named) > NAMED_MAX else []
+    return "; ".join([says, *named[:NAMED_MAX], *more])
 
 
 def look(daemon: Daemon) -> Facts:
     """The facts of this moment."""
-    gaps = []
-    for keeper in daemon.keepers:
-        stream, gap = keeper.channel.subscription.stream, keeper.channel.gap
-        if gap:
-            name = f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed
-            gaps.append(OpenGap(name, gap.since_ns, gap.cause))
-    now, figures = daemon.clock.now(), daemon.journal.figures
+    now, facts = daemon.clock.now(), daemon.status()
     return Facts(
         monotonic_ns=now.monotonic_ns,
         running_ns=now.monotonic_ns - daemon.started.monotonic_ns,
-        channels=len(daemon.keepers),
-        gaps=tuple(gaps),
-        durable=daemon.journal.durable,
-        groups=figures.groups,
-        waiting_bytes=figures.buffered_bytes,
-        durable_ms_p99=figures.received_to_durable.quantile_ms(0.99),
+        channels=len(facts["feeds"]),
+        gaps=tuple(OpenGap(name, **feed["gap"]) for name, feed in facts["feeds"].items() if feed["gap"]),
+        durable=facts["durable_position"],
+        groups=facts["journal"]["groups"],
+        waiting_bytes=facts["journal"]["buffered_bytes"],
+        durable_ms_p99=facts["journal"]["durable_ms_p99"],
         overdue_ns=max((keeper.overdue_ns() for keeper in daemon.keepers), default=0),
-        halted=daemon.reserve.halted,
+        verdict=health.verdict(facts, True, now.utc_ns),
     )
 
 

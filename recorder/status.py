@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 import recorder
 from recorder import disk
+from recorder.health import verdict
 
 if TYPE_CHECKING:
     from recorder.daemon import Daemon
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
 STATUS_FILE = "_status.json"
 
 
-def of(daemon: Daemon) -> dict[str, object]:
-    """The facts of this moment."""
+def of(daemon: Daemon) -> dict[str, Any]:
+    """The facts of this moment, and the verdict on them."""
+    now = daemon.clock.now()
     feeds: dict[str, dict[str, object]] = {}
     for keeper in daemon.keepers:
         channel = keeper.channel
         stream = channel.subscription.stream
-        feeds[f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed] = {
+        name = f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed
+        feeds[name] = {
             "feed": stream.feed,
             "kind": stream.feed_kind,
             "channel": stream.channel,
@@ -35,14 +38,15 @@ def of(daemon: Daemon) -> dict[str, object]:
             "connections": channel.connections,
             "messages": daemon.messages[stream],
             "last_data_ns": channel.last_data_ns,
+            "unusual_silence_s": daemon.rhythms.look(name, channel.last_data_ns, now.utc_ns),
             "rotations": channel.rotations,
             "reconnects": channel.reconnects,
             "repeats": channel.repeats,
             "gap": {"since_ns": channel.gap.since_ns, "cause": channel.gap.cause} if channel.gap else None,
         }
     figures = daemon.journal.figures
-    return {
-        "written_ns": daemon.clock.now().utc_ns,
+    facts: dict[str, object] = {
+        "written_ns": now.utc_ns,
         "pid": os.getpid(),
         "version": recorder.__version__,
         "started_ns": daemon.started.utc_ns,
@@ -71,6 +75,7 @@ def of(daemon: Daemon) -> dict[str, object]:
             "file_bytes": daemon.sealed.file_bytes,
             "seconds": daemon.sealed.seconds,
         },
+        "repairs": daemon.repairs.status(),
         "jobs": daemon.schedule.table(),
         "disk": {
             "free_bytes": free_bytes(daemon.settings.data),
@@ -78,6 +83,7 @@ def of(daemon: Daemon) -> dict[str, object]:
             "halted": daemon.reserve.halted,
         },
     }
+    return facts | {"health": verdict(facts, True, now.utc_ns).as_dict()}
 
 
 def free_bytes(data: Path) -> int:

@@ -262,7 +262,7 @@ async def test_a_feed_that_comes_back_was_in_a_gap_since_it_was_taken_out(tmp_pa
         running = asyncio.create_task(daemon.run())
         await until(daemon, receiving)
         await daemon.reload(news, SECRETS)
-        assert set(daemon.status()["feeds"]) == {"news"}  # type: ignore[call-overload]
+        assert set(daemon.status()["feeds"]) == {"news"}
         taken_out_ns = daemon.clock.now().utc_ns
         await daemon.reload(both, SECRETS)
         await until(daemon, lambda s: s["feeds"]["quotes"]["state"] == "receiving")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from recorder.clock import SECOND_NS
+from recorder.health import State, Verdict
 from recorder.service import OVERDUE_S, READY_PATIENCE_S, STUCK_ABOVE_GIVE_UP_S, Facts, OpenGap, Service, line
 
 NOON_NS = 1_769_860_800 * SECOND_NS  # 2026-01-31T12:00:00Z
@@ -20,6 +21,7 @@ WELL = Facts(
     waiting_bytes=0,
     durable_ms_p99=22.04,
     overdue_ns=0,
+    verdict=Verdict(State.OK),
 )
 GIVE_UP_S = 60.0
 
@@ -44,7 +46,7 @@ def test_upstreams_that_are_down_at_boot_delay_ready_but_do_not_prevent_it() -> 
     assert "READY" not in service.words(later(down, READY_PATIENCE_S - 2))
     words = service.words(later(down, READY_PATIENCE_S))
     assert words["READY"] == "1"
-    assert words["STATUS"].startswith("0/2 receiving")
+    assert words["STATUS"].startswith("ok: 0/2 receiving")
     stuck = later(down, READY_PATIENCE_S, groups=0)
     assert "READY" not in Service(GIVE_UP_S).words(stuck), "a recorder that cannot write has not started"
 
@@ -87,16 +89,19 @@ def test_a_channel_that_nobody_wakes_starves_the_watchdog() -> None:
 
 
 def test_the_status_is_one_telling_line() -> None:
-    assert line(WELL) == "2/2 receiving, durable up to 42 (p99 22.0 ms)"
+    assert line(WELL) == "ok: 2/2 receiving, durable up to 42 (p99 22.0 ms)"
     assert line(replace(WELL, gaps=(SILENT,))) == (
-        "1/2 receiving, durable up to 42 (p99 22.0 ms); gap: quotes since 01-31 12:00:00 (silent)"
+        "ok: 1/2 receiving, durable up to 42 (p99 22.0 ms); gap: quotes since 01-31 12:00:00 (silent)"
     )
     many = tuple(OpenGap(f"p/{n}", NOON_NS - n * SECOND_NS, "silent") for n in range(40))
-    told = line(replace(WELL, channels=50, gaps=many, halted=True))
-    assert told.startswith("10/50 receiving")
-    assert "halted until the disk has room" in told
-    assert told.endswith("p/39 since 01-31 11:59:21 (silent), p/38 since 01-31 11:59:22 (silent), "
-                         "p/37 since 01-31 11:59:23 (silent) and 37 more")  # fmt: skip
+    told = line(replace(WELL, channels=50, gaps=many))
+    assert told.startswith("ok: 10/50 receiving")
+    assert "gap: p/39 since 01-31 11:59:21 (silent); gap: p/38" in told
+    assert told.endswith("; and 37 more")
+    bad = Verdict(State.FAILED, ("quotes is silent", "the disk is full"))
+    assert line(replace(WELL, gaps=(SILENT,), verdict=bad)) == (
+        "failed: 1/2 receiving, durable up to 42 (p99 22.0 ms); quotes is silent; the disk is full"
+    )
 
 
 def test_a_problem_stays_in_the_status_until_it_is_over() -> None:
