@@ -212,6 +212,23 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
 @main.command()
 @places
 @as_json
+@click.option("--host", metavar="ADDRESS", help="Listen here, over the configured one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The same; 0: any that is free.")
+def serve(config: Path | None, data: Path | None, as_json: bool, host: str | None, port: int | None) -> int:
+    """Play the recording to WebSocket clients, until SIGTERM or Ctrl-C. Only reads; says where on stdout.
+
+    \b
+    recorder serve
+    recorder serve --port 0 --data demo-data
+    """
+    from recorder.commands import serve as command
+
+    return command.main(load(config, data), host=host, port=port, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
 @click.option("--feed", metavar="NAME", help="Only of this feed.")
 @click.option("-n", "lines", type=click.IntRange(min=0), default=10, show_default=True, help="Begin so many back.")
 @click.option("--from", "from_position", type=click.IntRange(min=0), metavar="POSITION", help="Begin here instead.")

@@ -1,57 +1,98 @@
-"""The only listener: one port, with hosts below their path prefixes.
+"""The only listener: one port, with places below their path prefixes.
 
-In: TCP connections. Out: each handshake at the host it belongs to. Nothing here must survive: if the power fails, the
-clients dial again. What to say is the imitations' business, what shall go wrong the faults'.
+In: TCP connections. Out: each handshake at the place it belongs to: an imitated upstream, the native endpoint, a page.
+`/session/NAME` may stand before any of them and is handed on as the session's name. Nothing here must survive: if the
+power fails, the clients dial again. What to say is the places' business, what shall go wrong the faults'.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
-from typing import cast
-from urllib.parse import parse_qsl, urlsplit
+from typing import Protocol, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import websockets.asyncio.server as websockets_server
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
+from websockets.protocol import CLOSED
 
-from recorder.replay.host import Host, response
+from recorder.replay.host import response
 from recorder.replay.imitation import Answer, Handshake
 from recorder.replay.socket import CLOSE_TIMEOUT_S, Socket
 
+SESSION_PREFIX = "/session/"
 MESSAGE_BYTES_MAX = 128 << 10  # of a client's message; API Gateway's own limit
 HANDSHAKE_TIMEOUT_S = 60.0  # longer than clients wait, so that an ignored handshake is the client's to end
+PARAMETERS_MAX = 100
 
 # Handshakes that fail are this server's daily bread; websockets would log each with a traceback.
-_log = logging.getLogger("recorder.replay.wire")
+_log = logging.getLogger("recorder.replay.server.websockets")
+_log.setLevel(logging.WARNING)
 _log.addFilter(lambda record: "opening handshake failed" not in str(record.msg))
+
+Gate = Callable[[Handshake], Answer | None]
+
+
+class Place(Protocol):
+    """What answers below a prefix."""
+
+    async def knock(self, socket: Socket, number: int, request: Handshake) -> Response | None:
+        """A handshake, the prefix taken off its path: None lets it in."""
+
+    async def converse(self, socket: Socket) -> None:
+        """From the 101 to the end."""
+
+    def stop(self) -> list[Awaitable[None]]:
+        """The server stops: nothing new from here on. Returns the ends of the conversations that are left."""
 
 
 class Server:
-    """One port, loopback by default; port 0 takes any. Of the prefixes that fit a path the longest wins."""
+    """One port, loopback by default; port 0 takes any. Of the prefixes that fit a path the longest wins.
+
+    `gate` is asked before any place; `clients_max` bounds the connected clients.
+    """
 
     def __init__(
         self,
-        hosts: Mapping[str, Host],
+        places: Mapping[str, Place],
         *,
         address: str = "127.0.0.1",
         port: int = 0,
         compression: bool = False,
         numbers: Iterator[int] | None = None,
+        gate: Gate | None = None,
+        clients_max: int | None = None,
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
-        self.hosts = dict(sorted(hosts.items(), key=lambda item: -len(item[0])))
+        self.places = dict(sorted(places.items(), key=lambda item: -len(item[0])))
         self.address = address
         self.port = port
         self.compression = compression
+        self.gate = gate
+        self.clients_max = clients_max
+        self.message_bytes_max = message_bytes_max
+        self.handshake_timeout_s = handshake_timeout_s
+        self.turned_away = 0  # at the gate, or for being too many
         self._numbers = numbers or count(1)  # given by whoever keeps one ledger for several servers
         self._knocking: set[Socket] = set()
+        self._inside: dict[Socket, Place] = {}
         self._server: websockets_server.Server | None = None
 
     @property
     def url(self) -> str:
-        return f"ws://{self.address}:{self.port}"
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"ws://{host}:{self.port}"
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        self._inside = {each: place for each, place in self._inside.items() if each.protocol.state is not CLOSED}
+        return len(self._inside)
 
     async def __aenter__(self) -> Server:
         self._server = await websockets_server.serve(
@@ -61,8 +102,8 @@ class Server:
             process_request=self._knock,
             create_connection=Socket,
             compression="deflate" if self.compression else None,
-            max_size=MESSAGE_BYTES_MAX,
-            open_timeout=HANDSHAKE_TIMEOUT_S,
+            max_size=self.message_bytes_max,
+            open_timeout=self.handshake_timeout_s,
             close_timeout=CLOSE_TIMEOUT_S,
             server_header=None,
             logger=_log,
@@ -75,39 +116,57 @@ class Server:
         self._server.close(close_connections=False)
         for socket in self._knocking:
             socket.transport.abort()
-        ends = [
-            socket.end(host.imitation.stop_code, host.imitation.stop_reason)
-            for host in self.hosts.values()
-            for socket in host.stop()
-        ]
+        ends = [end for place in self.places.values() for end in place.stop()]
         await asyncio.gather(*ends, return_exceptions=True)
         await self._server.wait_closed()
 
     async def _knock(self, connection: ServerConnection, request: Request) -> Response | None:
         socket = cast(Socket, connection)
-        parts = urlsplit(f"http://{self.address}{request.path}")  # with a host in front, //raw stays a path
-        prefix = next((each for each in self.hosts if _below(parts.path, each)), None)
+        try:
+            handshake = self._handshake(socket, request)
+        except ValueError as error:  # brackets that close nothing, thousands of parameters
+            return response(Answer(400, str(error).encode(), "text/plain"))
+        prefix = next((each for each in self.places if _below(handshake.path, each)), None)
         if prefix is None:
-            return response(Answer(404))
+            return response(Answer(404, f"there are {', '.join(filter(None, self.places))}\n".encode(), "text/plain"))
+        answer = self.gate(handshake) if self.gate is not None else None
+        if answer is None and self.clients_max is not None and handshake.upgrade and self.clients >= self.clients_max:
+            answer = Answer(503, f"{self.clients_max} clients are connected; more may not be\n".encode(), "text/plain")
+        if answer is not None:
+            self.turned_away += 1
+            return response(answer)
+        place = self.places[prefix]
+        self._knocking.add(socket)
+        try:
+            handshake = replace(handshake, path=handshake.path[len(prefix) :])
+            refused = await place.knock(socket, next(self._numbers), handshake)
+        finally:
+            self._knocking.discard(socket)
+        if refused is None:
+            self._inside[socket] = place
+        return refused
+
+    def _handshake(self, socket: Socket, request: Request) -> Handshake:
+        """Raises ValueError."""
+        parts = urlsplit(f"http://localhost{request.path}")  # with a host in front, //raw stays a path
+        path, session = parts.path, None
+        if path.startswith(SESSION_PREFIX):
+            session, slash, rest = path.removeprefix(SESSION_PREFIX).partition("/")
+            path, session = slash + rest, unquote(session)
         peer = socket.remote_address
-        handshake = Handshake(
-            path=parts.path[len(prefix) :],
-            query=dict(parse_qsl(parts.query)),
+        return Handshake(
+            path=path,
+            query=dict(parse_qsl(parts.query, max_num_fields=PARAMETERS_MAX)),
             headers=tuple(request.headers.raw_items()),
             client=str(peer[0]) if peer else "",
             upgrade="websocket" in request.headers.get("Upgrade", "").lower(),
+            session=session,
         )
-        self._knocking.add(socket)
-        try:
-            return await self.hosts[prefix].knock(socket, next(self._numbers), handshake)
-        finally:
-            self._knocking.discard(socket)
 
     async def _converse(self, connection: ServerConnection) -> None:
         socket = cast(Socket, connection)
-        host = next((host for host in self.hosts.values() if socket.number in host.sockets), None)
-        if host is not None:  # else it is gone already
-            await host.converse(socket)
+        if (place := self._inside.get(socket)) is not None:  # else it is gone already
+            await place.converse(socket)
 
 
 def _below(path: str, prefix: str) -> bool:

@@ -30,15 +30,22 @@ class Socket(ServerConnection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._outbox: list[bytes] = []
+        self._outbox: list[bytes | memoryview] = []
+        self._outbox_bytes = 0
 
-    def put(self, frames: bytes) -> bool:
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits here and in the transport, beyond the kernel's buffers."""
+        return self._outbox_bytes + self.transport.get_write_buffer_size()
+
+    def put(self, frames: bytes | memoryview) -> bool:
         """Queue encoded frames for this turn's write. False: the connection is on its way out."""
         if self.protocol.state is not OPEN or self.transport.is_closing():
             return False
         if not self._outbox:
             self.loop.call_soon(self.flush)
         self._outbox.append(frames)
+        self._outbox_bytes += len(frames)
         return True
 
     def flush(self) -> None:
@@ -47,8 +54,9 @@ class Socket(ServerConnection):
             if self.transport.get_write_buffer_size() > self.backlog_bytes_max:
                 self.transport.abort()
             else:
-                self.transport.write(b"".join(self._outbox))
+                self.transport.write(self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox))
         self._outbox.clear()
+        self._outbox_bytes = 0
 
     async def end(self, code: int, reason: str) -> None:
         """Close, and cut if the client does not answer in time.

@@ -1,0 +1,265 @@
+"""The native endpoint as its clients see it: a real server on loopback, a real recording."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from recorder.clock import MS_NS, SECOND_NS, Clock
+from recorder.message import Kind, Mark, Message, Stream
+from recorder.replay.native import Native
+from recorder.replay.server import Server
+from recorder.replay.sessions import Sessions
+from recorder.replay.timeline import Timeline
+from recorder.replay.wire import iso
+from recorder.settings import Replay
+
+Record = Callable[..., None]
+Told = dict[str, Any]
+
+START_NS = 1_769_860_800 * SECOND_NS  # 2026-01-31T12:00:00Z
+QUOTES = Stream("quotes", "finance_query.quotes")
+NEWS = Stream("news", "finlight")
+
+
+def message(position: int, payload: bytes = b"", **other: Any) -> Message:
+    """One each ten milliseconds, news at every third position."""
+    stream = NEWS if position % 3 == 0 else QUOTES
+    received_ns = START_NS + position * 10 * MS_NS
+    made = Message(position, stream, Kind.DATA, Mark.NONE, received_ns, position, 1, payload or b'{"n":%d}' % position)
+    return replace(made, **other)
+
+
+@pytest.fixture
+def data(tmp_path: Path, record: Record) -> Path:
+    """A hundred messages, sixty of them sealed."""
+    record(tmp_path / "data", [message(position) for position in range(1, 101)], seals=(30, 60))
+    return tmp_path / "data"
+
+
+@asynccontextmanager
+async def serving(data: Path, **limits: Any) -> AsyncIterator[Server]:
+    sessions = Sessions(Timeline(data), Clock(), Replay(**limits))
+    async with Server({"/replay": Native(sessions)}) as server, asyncio.timeout(30):
+        yield server
+
+
+async def until_closed(client: ClientConnection) -> list[Told]:
+    told = []
+    try:
+        while True:
+            told.append(orjson.loads(await client.recv()))
+    except ConnectionClosed:
+        return told
+
+
+async def play(server: Server, query: str) -> list[Told]:
+    async with connect(f"{server.url}/replay?{query}", compression=None) as client:
+        return await until_closed(client)
+
+
+def messages(told: list[Told]) -> list[Told]:
+    return [each for each in told if "position" in each]
+
+
+def positions(told: list[Told]) -> list[int]:
+    return [each["position"] for each in messages(told)]
+
+
+async def the(client: ClientConnection, wanted: Callable[[Told], bool]) -> Told:
+    """The next that is wanted, whatever comes before."""
+    while True:
+        told: Told = orjson.loads(await client.recv())
+        if wanted(told):
+            return told
+
+
+async def asked(client: ClientConnection, **operation: Any) -> Told:
+    """The answer to an operation."""
+    await client.send(orjson.dumps({"request_id": "this", **operation}).decode())
+    told = await the(client, lambda told: any(told.get(key, {}).get("request_id") for key in ("state", "error")))
+    answer: Told = told.get("state", told)
+    return answer
+
+
+async def test_everything_comes_once_in_order_with_what_is_known_of_it(data: Path) -> None:
+    async with serving(data) as server:
+        told = await play(server, "speed=max")
+    assert positions(told) == list(range(1, 101))
+    assert messages(told)[2] == {
+        "position": 3,
+        "received_at": "2026-01-31T12:00:00.030000000Z",
+        "feed": "news",
+        "kind": "data",
+        "channel": "",
+        "connection": 1,
+        "mark": None,
+        "data": {"n": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("from=@10&to=@13", [10, 11, 12]),
+        (f"from={iso(START_NS + 100 * MS_NS)}&to={iso(START_NS + 130 * MS_NS)}", [10, 11, 12]),
+        (f"from={START_NS + 100 * MS_NS}&to={(START_NS + 130 * MS_NS) // MS_NS}", [10, 11, 12]),
+        ("from=2020-01-01&to=@3", [1, 2]),
+        ("from=@98&to=2030-01-01", [98, 99, 100]),
+        ("from=@55&to=@66&feeds=news", [57, 60, 63]),
+        ("to=@8&feeds=news,quotes", [1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+async def test_a_range_is_from_the_first_up_to_and_without_the_second(
+    data: Path, query: str, expected: list[int]
+) -> None:
+    async with serving(data) as server:
+        assert positions(await play(server, query + "&speed=max")) == expected
+
+
+async def test_the_end_says_what_was_sent_and_the_digest_of_it(data: Path) -> None:
+    async with serving(data) as server, connect(f"{server.url}/replay?from=@7&speed=max", compression=None) as client:
+        texts = [str(text) async for text in client]
+        assert client.close_code == 1000
+    sent = [text for text in texts if text.startswith('{"position"')]
+    end = orjson.loads(texts[-1])["end"]
+    assert end["sent"] == {"messages": 94, "bytes": sum(map(len, sent)), "gaps": 0}
+    assert end["digest"] == hashlib.blake2b("".join(sent).encode(), digest_size=16).hexdigest()
+
+
+async def test_the_same_range_gives_the_same_bytes_at_any_speed_sealed_or_not(data: Path, record: Record) -> None:
+    async def texts(query: str) -> list[str | bytes]:
+        async with connect(f"{server.url}/replay?{query}", compression=None) as client:
+            return [text async for text in client if str(text).startswith(('{"position"', '{"end"'))]
+
+    async with serving(data) as server:
+        before = await texts("from=@20&to=@90&speed=max")
+        slower = await texts("from=@20&to=@90&speed=50")
+        record(data, [], seals=(100,))
+        sealed = await texts("from=@20&to=@90&speed=max")
+    assert len(before) == 71
+    assert before == slower == sealed
+
+
+async def test_a_frame_that_is_no_json_comes_as_text_and_one_that_is_no_text_as_bytes(
+    tmp_path: Path, record: Record
+) -> None:
+    payloads = ['{"a": 1 ,"b":"\u00e4"}'.encode(), b'say "hi"\n', b"\xff\x00", b'{"a":NaN}', b'"\\ud83d"', b"[" * 5000]
+    record(tmp_path / "data", [message(n + 1, payload) for n, payload in enumerate(payloads)])
+    async with serving(tmp_path / "data") as server, connect(f"{server.url}/replay?speed=max") as client:
+        texts = [str(text) async for text in client if str(text).startswith('{"position"')]
+    tails = [text.split('"mark":null,', 1)[1] for text in texts]
+    assert tails[0] == '"data":{"a": 1 ,"b":"ä"}}'  # byte for byte
+    assert orjson.loads("{" + tails[1])["text"] == 'say "hi"\n'
+    assert tails[2] == '"bytes":"/wA="}'
+    assert orjson.loads("{" + tails[3])["text"] == '{"a":NaN}'
+    assert tails[4] == '"data":"\\ud83d"}'
+    assert orjson.loads("{" + tails[5])["text"] == "[" * 5000
+
+
+async def test_operations_are_answered_with_the_state_they_lead_to(data: Path) -> None:
+    async with serving(data) as server, connect(f"{server.url}/replay?paused=true", compression=None) as client:
+        state = await the(client, lambda told: told.get("state", {}).get("moment") is not None)
+        assert state["state"]["status"] == "paused"
+        stepped = await asked(client, op="step", messages=3)
+        assert stepped["status"] == "paused"
+        assert [orjson.loads(await client.recv()).get("position") for _ in range(3)] == [1, 2, 3]
+        assert (await asked(client, op="speed", speed=20))["speed"] == 20
+        assert (await asked(client, op="seek", to="@50"))["status"] == "paused"
+        assert (await asked(client, op="step"))["status"] == "paused"
+        assert (await the(client, lambda told: "position" in told))["position"] == 50
+        await asked(client, op="seek", to="@10")
+        await asked(client, op="step", duration="45ms")
+        found = [(await the(client, lambda told: "position" in told))["position"] for _ in range(5)]
+        assert found == [10, 11, 12, 13, 14]
+        state = (await the(client, lambda told: "state" in told))["state"]
+        assert state["moment"] == iso(START_NS + 145 * MS_NS)
+        await asked(client, op="seek", by="-0.1")
+        await asked(client, op="step")
+        assert (await the(client, lambda told: "position" in told))["position"] == 5  # 45 ms: behind the fourth
+        assert (await asked(client, op="speed", speed="max"))["speed"] == "max"
+        assert (await asked(client, op="resume"))["status"] in ("playing", "buffering")
+        assert positions(await until_closed(client)) == list(range(6, 101))
+
+
+async def test_stop_ends_with_what_was_sent(data: Path) -> None:
+    async with serving(data) as server, connect(f"{server.url}/replay?speed=0.01") as client:
+        await the(client, lambda told: "position" in told)
+        await client.send('{"op":"stop"}')
+        end = (await until_closed(client))[-1]["end"]
+        assert end["cause"] == "stopped by a client"
+        assert end["sent"]["messages"] == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "possible"),
+    [
+        ("speed=0", "speed", "0.01 to 1000000, or max"),
+        ("speed=NaN", "speed", "0.01 to 1000000, or max"),
+        ("feeds=news,newz", "feeds", "news, quotes"),
+        ("from=yesterday", "from", "@position"),
+        ("from=2027-01-01", "from", "recorded is 2026-01-31T12:00:00.010000000Z to 2026-01-31T12:00:01.000000000Z"),
+        ("from=@101", "from", "@1 to @100"),
+        ("from=@50&to=@50", "to", "behind `from`"),
+        ("to=live", "to", "without `to` it goes on"),
+        ("fron=@1", "parameter", "from, to, feeds"),
+        ("kinds=articles", "kinds", "data, reply, lifecycle"),
+        ("on_gap=ignore", "on_gap", "mark, skip, stop"),
+        ("session=%00", "session", "at most 63"),
+        ("format=xml", "format", "json, arrow"),
+        ("max_idle=-5", "max_idle", "500ms"),
+        ("loop=maybe", "loop", "true, false"),
+    ],
+)
+async def test_what_cannot_be_played_is_refused_with_what_can(
+    data: Path, query: str, parameter: str, possible: str
+) -> None:
+    async with serving(data) as server:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{server.url}/replay?{query}")
+    assert refused.value.response.status_code == 400
+    error = orjson.loads(refused.value.response.body)["error"]
+    assert error["parameter"] == parameter
+    assert possible in error["possible"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ("nonsense", "operation"),
+        ("[" * 100_000, "operation"),
+        ('{"op":"dance"}', "op"),
+        ('{"op":"speed","speed":NaN}', "operation"),
+        ('{"op":"speed","speed":-1}', "speed"),
+        ('{"op":"seek","to":"@101"}', "to"),
+        ('{"op":"step","messages":0}', "messages"),
+        (b"\x00", "operation"),
+    ],
+)
+async def test_an_operation_that_makes_no_sense_is_an_error_and_the_replay_goes_on(
+    data: Path, text: str | bytes, parameter: str
+) -> None:
+    async with serving(data) as server, connect(f"{server.url}/replay?paused=true") as client:
+        await client.send(text)
+        error = (await the(client, lambda told: "error" in told))["error"]
+        assert error["parameter"] == parameter
+        assert (await asked(client, op="state"))["status"] == "paused"
+
+
+async def test_a_plain_get_says_that_this_is_a_websocket(data: Path) -> None:
+    async with serving(data) as server:
+        url = server.url.replace("ws:", "http:") + "/replay"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            await asyncio.to_thread(urllib.request.urlopen, url, timeout=10)
+    assert refused.value.code == 426
