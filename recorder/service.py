@@ -121,7 +121,7 @@ def look(daemon: Daemon) -> Facts:
         waiting_bytes=facts["journal"]["buffered_bytes"],
         durable_ms_p99=facts["journal"]["durable_ms_p99"],
         overdue_ns=max((keeper.overdue_ns() for keeper in daemon.keepers), default=0),
-        verdict=health.verdict(facts, True, now.utc_ns),
+        verdict=health.Verdict(health.State(facts["health"]["state"]), tuple(facts["health"]["reasons"])),
     )
 
 
