@@ -7,6 +7,7 @@ Until two weeks are known of an hour nothing is called unusual: the protocol's o
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from recorder.clock import SECOND_NS
@@ -57,3 +58,26 @@ class Rhythm:
         if len(weeks) != HOURS:
             raise ValueError(f"a rhythm has {HOURS} hours, this has {len(weeks)}")
         return cls([[float(s) for s in slot[-WEEKS_MAX:]] for slot in weeks])
+
+
+class Rhythms:
+    """Every channel's, by the name `status` shows it under."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Rhythm] = {}
+
+    def look(self, name: str, last_data_ns: int, now_ns: int) -> float:
+        """Take in how a channel is; seconds of its present silence if that is unusual, else 0."""
+        rhythm = self.of.setdefault(name, Rhythm())
+        rhythm.look(last_data_ns, now_ns)
+        return rhythm.unusual_s(last_data_ns, now_ns)
+
+    def to_json(self) -> dict[str, list[list[float]]]:
+        return {name: rhythm.to_json() for name, rhythm in self.of.items()}
+
+    def take(self, told: object) -> None:
+        """Go on from what was known; what cannot be understood is forgotten and learned anew."""
+        if isinstance(told, dict):
+            for name, weeks in told.items():
+                with suppress(ValueError, TypeError):
+                    self.of[str(name)] = Rhythm.from_json(weeks)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from recorder.clock import SECOND_NS
-from recorder.rhythm import HOUR_NS, HOURS, Rhythm
+from recorder.rhythm import HOUR_NS, HOURS, Rhythm, Rhythms
 
 MONDAY_NS = 1_795_996_800 * SECOND_NS  # 2026-11-30T00:00:00Z, a Monday
 LOOK_NS = 20 * SECOND_NS
@@ -68,3 +68,12 @@ def test_it_survives_as_json() -> None:
     assert Rhythm.from_json(rhythm.to_json()).weeks == rhythm.weeks
     with pytest.raises(ValueError, match="168"):
         Rhythm.from_json([[]])
+
+
+def test_what_is_no_rhythm_is_learned_anew() -> None:
+    known = Rhythms()
+    known.look("news", MONDAY_NS, MONDAY_NS)
+    again = Rhythms()
+    again.take(known.to_json() | {"raw": [[1]], "quotes": None})
+    assert set(again.of) == {"news"}
+    again.take("nonsense")

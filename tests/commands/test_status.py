@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from recorder import __version__
 from recorder.cli import main
 
 
@@ -24,12 +25,12 @@ def running(tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def told(data: Path, *, gap: str | None = None, age_s: float = 0) -> None:
+def told(data: Path, *, gap: str | None = None, age_s: float = 0, seal: str = "ok", version: str = __version__) -> None:
     now_ns = time.time_ns() - int(age_s * 1e9)
     status = {
         "written_ns": now_ns,
         "pid": 77,
-        "version": "1.2.3",
+        "version": version,
         "started_ns": now_ns - 10**12,
         "durable_position": 4711,
         "feeds": {
@@ -43,10 +44,20 @@ def told(data: Path, *, gap: str | None = None, age_s: float = 0) -> None:
                 "gap": {"since_ns": now_ns - 5 * 10**9, "cause": gap} if gap else None,
             }
         },
-        "journal": {"buffer_bytes": 0},
-        "seal": {},
-        "jobs": [{"job": "seal", "last_outcome": "OSError: full"}, {"job": "status", "last_outcome": "ok"}],
-        "disk": {"free_bytes": 5},
+        "clock_behind_ns": 0,
+        "sealed_position": 4000,
+        "journal": {
+            "failed": None,
+            "waiting_s": 0.0,
+            "commit_interval_ms": 20,
+            "under_pressure": False,
+            "durable_ms_p50": 20.5,
+            "durable_ms_p99": 31.0,
+        },
+        "jobs": [
+            {"job": "seal", "every_s": 60, "runs": 9, "last_s": 0.2, "next": "soon", "last_outcome": seal},
+        ],
+        "disk": {"free_bytes": 10 << 30, "reserve_bytes": 256 << 20, "halted": False},
     }
     (data / "_status.json").write_text(json.dumps(status))
 
@@ -74,8 +85,10 @@ def test_people_see_each_feed_and_how_far_it_is_durable(tmp_path: Path, running:
         "news",
         "receiving",
         "1.0 s ago",
-        "buffer_bytes 0",
-        "job seal failed",
+        "OK",
+        "31.0 ms (99 %)",
+        "10240 MB free",
+        "seal",
     ):
         assert word in shown
 
@@ -85,6 +98,23 @@ def test_open_gap_is_exit_code_3(tmp_path: Path, running: None) -> None:
     done = status(tmp_path)
     assert done.exit_code == 3
     assert "connection lost, since 5.0 s ago" in done.stdout
+
+
+def test_a_failed_job_is_exit_code_3_and_said(tmp_path: Path, running: None) -> None:
+    told(tmp_path, seal="OSError: full")
+    done = status(tmp_path)
+    assert done.exit_code == 3
+    assert "the job seal failed: OSError: full" in done.stdout
+
+
+def test_facts_of_another_version_are_an_error_that_says_so(tmp_path: Path, running: None) -> None:
+    told(tmp_path, version="0.0.1")
+    facts = json.loads((tmp_path / "_status.json").read_text())
+    del facts["disk"]
+    (tmp_path / "_status.json").write_text(json.dumps(facts))
+    done = status(tmp_path)
+    assert done.exit_code == 1
+    assert "version 0.0.1" in done.stderr
 
 
 def test_status_that_is_no_longer_written_is_exit_code_3_and_said(tmp_path: Path, running: None) -> None:
@@ -97,7 +127,7 @@ def test_status_that_is_no_longer_written_is_exit_code_3_and_said(tmp_path: Path
 def test_recorder_that_just_started_has_nothing_to_show_yet(tmp_path: Path, running: None) -> None:
     done = status(tmp_path)
     assert done.exit_code == 3
-    assert done.stdout.startswith("running")
+    assert "is starting" in done.stdout
 
 
 def test_after_a_stop_it_shows_how_it_was_with_exit_code_1(tmp_path: Path) -> None:
