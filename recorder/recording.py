@@ -218,9 +218,17 @@ def _names(parameter: str, given: Names) -> frozenset[str] | None:
     if given is None:
         return None
     names: list[Any] = [given] if isinstance(given, str) else list(given)
-    if not names or not all(isinstance(name, str) and name for name in names):
+    if not names or not all(isinstance(name, str) and name and _is_text(name) for name in names):
         raise RequestInvalid(parameter, given, "possible is a name, several names, or None for all")
     return frozenset(names)
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 can say it; Python's str can also hold halves of characters."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _kinds(given: Names) -> frozenset[Kind]:

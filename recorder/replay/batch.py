@@ -86,7 +86,7 @@ def _between(rows: pa.RecordBatch, first: int, last: int) -> pa.RecordBatch:
         start = _index_from(position, first)
     if stop > start and position[-1].as_py() > last:
         stop = _index_from(position, last + 1)
-    return rows.slice(start, stop - start)
+    return rows.slice(start, max(0, stop - start))
 
 
 def _index_from(position: pa.Array, wanted: int) -> int:

@@ -3,7 +3,7 @@
 In: rows of messages. Out: those selected, found by a few calls into Arrow a batch, with no Python step a message but
 for articles that may be about a symbol.
 
-What a message is about, for `symbols` (upper or lower case is the same):
+What a message is about, for `symbols` (upper and lower case of a to z are the same):
 
 - a message of a channel of its own (`finance_query.profile`) is about its channel, whatever its kind;
 - a frame of `finance_query.quotes` is about every symbol it has a row of, and is selected whole;
@@ -73,12 +73,13 @@ class Selection:
 
     @cached_property
     def _symbols(self) -> frozenset[str]:
-        return frozenset(symbol.upper() for symbol in self.symbols or ())
+        return frozenset(map(_folded, self.symbols or ()))
 
     def _about(self, batch: pa.RecordBatch) -> pa.Array:
         """A mask of the rows about one of the symbols."""
-        own = pc.is_in(pc.utf8_upper(batch["channel"]), value_set=pa.array(sorted(self._symbols)))
         shared = pc.equal(batch["channel"], "")
+        named = pc.is_in(pc.ascii_upper(batch["channel"]), value_set=pa.array(sorted(self._symbols)))
+        own = pc.and_(named, pc.invert(shared))
         data = pc.equal(batch["kind"], Kind.DATA.word)
         about = pc.or_(own, pc.and_(shared, pc.invert(data)))
         frames = pc.and_(shared, data)
@@ -100,13 +101,24 @@ class Selection:
 
     def _pattern(self, key: str) -> str:
         """A regular expression (RE2) for the key with any of the symbols as its value, as JSON may write it."""
-        values = (re.escape(orjson.dumps(symbol).decode()[1:-1]) for symbol in sorted(self._symbols))
-        return rf'"{key}"\s*:\s*"(?i:{"|".join(values)})"'
+        values = "|".join("".join(map(_pattern_of, symbol)) for symbol in sorted(self._symbols))
+        return rf'"{key}"\s*:\s*"(?:{values})"'
 
     def _has_company(self, frame: str) -> bool:
         """Whether it is an article about a company with one of the symbols; tickers of listings do not count."""
         try:
             companies = orjson.loads(frame)["data"]["companies"]
-            return any(company["ticker"].upper() in self._symbols for company in companies)
+            return any(_folded(company["ticker"]) in self._symbols for company in companies)
         except (ValueError, TypeError, LookupError, AttributeError):
             return False
+
+
+def _folded(symbol: str) -> str:
+    """In upper case, as far as symbols have one: a to z."""
+    return symbol.encode().upper().decode()
+
+
+def _pattern_of(character: str) -> str:
+    if character.isascii() and character.isalpha():
+        return f"[{character}{character.lower()}]"
+    return re.escape(orjson.dumps(character).decode()[1:-1])
