@@ -57,7 +57,7 @@ class Recording:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """`path` is a data directory. Raises RecorderError where nothing is recorded."""
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # a notebook may change its directory
         self._timeline = Timeline(self.path)
         self._timeline.bounds()
         self._db: duckdb.DuckDBPyConnection | None = None
@@ -72,7 +72,7 @@ class Recording:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Recording {self.path}: {self.bounds or 'nothing yet'}>"
+        return f"<Recording {self.path}>"
 
     def close(self) -> None:
         """Let the connection of `sql` go. Relations made by it are of no use any more."""

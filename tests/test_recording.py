@@ -266,4 +266,11 @@ def test_many_threads_may_read_one_recording(recording: Recording) -> None:
 
 
 def test_a_recording_says_what_it_is(recording: Recording, data: Path) -> None:
-    assert repr(recording) == f"<Recording {data}: {RECORDED}>"
+    assert repr(recording) == f"<Recording {data}>"
+
+
+def test_a_relative_path_means_where_it_was_opened(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data.parent)
+    recording = recorder.open(data.name)
+    monkeypatch.chdir(tmp_path)
+    assert list(recording.messages()) == DATA
