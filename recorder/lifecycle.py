@@ -23,8 +23,8 @@ rotation.failed      old, new, cause
 gap.opened           since_ns, cause
 gap.closed           since_ns, until_ns, cause
 gap.repaired         since_ns, until_ns, recovered, already, pages, late_pass, complete, repair, again_ns
-                     a pass over a closed gap by REST: articles recovered and already recorded, pages read, whether it was
-                     the last one, whether nothing is left out, that in words, when the next pass is due or null for never
+                     a pass over a closed gap by REST: articles recovered and already recorded, pages read, whether
+                     it was the last look, whether nothing is left out, that in words, when the next is due (or null)
 feed.*               detail                         something a person should see: error, preempted, key_refused, …
 """
 

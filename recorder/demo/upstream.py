@@ -117,12 +117,15 @@ class FinlightUpstream(Upstream):
         super().__init__(imitation, ledger, clock, backlog)
         self.finlight = imitation
         self.recent = recent
+        self.on_publish: Callable[[Article], None] | None = None
 
     def publish(self, article: Article | bytes) -> None:
         """A new article, as an Article or as its JSON object's bytes, which leave unchanged."""
         if isinstance(article, bytes):
             article = Article.of(article)
         self.recent.add(article)
+        if self.on_publish is not None:
+            self.on_publish(article)
         self.host.run(self.finlight.publish(article, self.host.clock.now()))
 
     def answer_pings(self, answer: bool = True) -> None:

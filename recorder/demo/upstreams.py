@@ -1,6 +1,6 @@
 """Both upstreams on loopback, fed by the world, with faults to order: what the demo and the tests record from.
 
-In: a world, and orders: method calls, a schedule, JSON. Out: two URLs and the ledger of all that was sent. Lives in
+In: a world, and orders: method calls, a schedule, JSON. Out: their URLs and the ledger of all that was sent. Lives in
 memory; only the ledger is written, when asked. `python -m recorder.demo.upstreams` runs it in a process of its own,
 with orders as JSON lines on stdin and an answer to each on stdout; upstreams_process.py is the other end.
 """
@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from recorder.clock import SECOND_NS, Clock
+from recorder.demo.rest_upstream import RestUpstream
 from recorder.demo.upstream import FinanceQueryUpstream, FinlightUpstream, Upstream
 from recorder.demo.world import World
 from recorder.errors import RecorderError
@@ -58,6 +59,8 @@ class Upstreams:
         finance_query = FinanceQuery(world, refresh_s=refresh_s, connects_per_day_max=connects_per_day_max)
         self.finlight = FinlightUpstream(finlight, recent, self.ledger, self.clock, backlog_bytes_max)
         self.finance_query = FinanceQueryUpstream(finance_query, self.ledger, self.clock, backlog_bytes_max)
+        self.finlight_rest = RestUpstream(self.clock, keys)
+        self.finlight.on_publish = self.finlight_rest.add
         self.schedule = sorted(schedule or [], key=lambda order: float(order["at_s"]))
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,6 +68,10 @@ class Upstreams:
     @property
     def finlight_url(self) -> str:
         return self.finlight.url
+
+    @property
+    def finlight_rest_url(self) -> str:
+        return self.finlight_rest.url
 
     @property
     def finance_query_url(self) -> str:
@@ -77,6 +84,7 @@ class Upstreams:
                 server = Server({"": upstream.host}, compression=self.compression, numbers=numbers)
                 await stack.enter_async_context(server)
                 upstream.url = server.url
+            await stack.enter_async_context(self.finlight_rest.server)
             self._stack = stack.pop_all()
         self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._follow_schedule())]
         return self
@@ -116,7 +124,12 @@ class Upstreams:
         """One order as JSON has it: {"op": "close_all", "upstream": "finlight", "code": 1001}. Raises ValueError."""
         arguments = dict(command)
         op, name = arguments.pop("op", None), arguments.pop("upstream", "finlight")
-        upstream: Upstream | None = {"finlight": self.finlight, "finance_query": self.finance_query}.get(name)
+        upstreams: dict[str, Upstream | RestUpstream] = {
+            "finlight": self.finlight,
+            "finlight_rest": self.finlight_rest,
+            "finance_query": self.finance_query,
+        }
+        upstream = upstreams.get(name)
         if upstream is None or op not in ORDERS or not hasattr(upstream, op):
             raise ValueError(f"no order {op!r} for {name!r}; there are {', '.join(sorted(ORDERS))}")
         try:
@@ -129,6 +142,7 @@ ORDERS = frozenset(
     (
         *("close_all", "close", "cut", "refuse", "ignore", "hang_up", "mute", "unmute", "answer_pings", "heal", "send"),
         *("oversize", "kick", "error", "preempt", "gateway_error", "kill_channel", "kill_endpoint"),
+        *("lag", "limit", "truncate"),
     )
 )
 
@@ -161,7 +175,13 @@ async def _serve(upstreams: Upstreams, file: Path | None) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     try:
         async with upstreams:
-            _say({"finlight_url": upstreams.finlight_url, "finance_query_url": upstreams.finance_query_url})
+            _say(
+                {
+                    "finlight_url": upstreams.finlight_url,
+                    "finlight_rest_url": upstreams.finlight_rest_url,
+                    "finance_query_url": upstreams.finance_query_url,
+                }
+            )
             async for line in orders:
                 answer = _follow(upstreams, line)
                 if answer is None:

@@ -1,7 +1,7 @@
 """Both upstreams in a process of their own, so that their work takes no interpreter time from the recorder.
 
-In: the options and orders of upstreams.py. Out: two URLs, and after the end the ledger. The child stops when its stdin
-ends, so it does not outlive a parent that is killed; its ledger is lost then.
+In: the options and orders of upstreams.py. Out: their URLs, and after the end the ledger. The child stops when its
+stdin ends, so it does not outlive a parent that is killed; its ledger is lost then.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class UpstreamsProcess:
         self.options = options
         self.ledger = Ledger()
         self.finlight_url = ""
+        self.finlight_rest_url = ""
         self.finance_query_url = ""
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()  # answers carry no names: one order at a time
@@ -60,7 +61,8 @@ class UpstreamsProcess:
         except BaseException:
             await self._end()
             raise
-        self.finlight_url, self.finance_query_url = urls["finlight_url"], urls["finance_query_url"]
+        self.finlight_url, self.finlight_rest_url = urls["finlight_url"], urls["finlight_rest_url"]
+        self.finance_query_url = urls["finance_query_url"]
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -94,7 +94,6 @@ async def _converse(
     asked = h11.Request(method="POST", target=path, headers=headers)
     for event in (asked, h11.Data(data=request.body), h11.EndOfMessage()):
         writer.write(http.send(event) or b"")
-    await writer.drain()
     answer: h11.Response | None = None
     body = bytearray()
     while True:

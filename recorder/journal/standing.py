@@ -57,7 +57,7 @@ class Standing:
         for (index, kind, connection), received_ns in seen.items():
             stream = self.streams.setdefault(group.streams[index], StreamStanding())
             stream.connection = max(stream.connection, connection)
-            if kind != Kind.LIFECYCLE:
+            if kind != Kind.LIFECYCLE and connection:  # what came over no connection proves none (Mark.REST)
                 stream.last_received_ns = max(stream.last_received_ns, received_ns)
             self.last_received_ns = max(self.last_received_ns, received_ns)
         at = group.kind.find(_LIFECYCLE)

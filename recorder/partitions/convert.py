@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.message import Mark
-from recorder.partitions.schema import COMMON, INITIAL, Column, Row, Table
+from recorder.partitions.schema import COMMON, INITIAL, ORIGIN, Column, Row, Table
 
 SLICE_FRAMES = 4096
 SLICE_BYTES = 2 << 20  # of JSON; parsed, it takes some ten times as much
@@ -125,11 +125,12 @@ def _rows(result: Typed, messages: pa.Table, frames: list[Any], channels: list[s
             continue
         rows += found
         owners += [owner] * len(found)
-    said = [column for column in (*COMMON, *table.carried) if column is not INITIAL]
+    said = [column for column in (*COMMON, *table.carried) if column not in (INITIAL, ORIGIN)]
     # Only what is wanted: every row would drag a copy of its whole frame along.
     owned = messages.select([column.name for column in said]).take(pa.array(owners, pa.int64()))
     known = {column.name: owned[column.name] for column in said}
     known[INITIAL.name] = _marked(owned["mark"], Mark.INITIAL)
+    known[ORIGIN.name] = pc.if_else(_marked(owned["mark"], Mark.REST), "rest", "wire")
     own = {column.name: _values(column, rows, result.unread) for column in table.own}
     return pa.table([(known | own)[column.name] for column in table.columns], schema=table.schema)
 

@@ -1,7 +1,8 @@
 """What Finlight's frames become. Pure.
 
 Field names and types: Finlight's PROTOCOL, section 3. Only `link`, `source`, `title`, `publishDate` and `language` are
-always there; `confidence` comes as a number or as text; everything but the link may be null.
+always there; `confidence` comes as a number or as text; everything but the link may be null. What was fetched over REST
+to fill a gap is the article alone, without an envelope: it never was a frame.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recorder.partitions.schema import MOMENT, READERS, Column, Row, Table, an_object, list_of, struct_of
+from recorder.partitions.schema import MOMENT, ORIGIN, READERS, Column, Row, Table, an_object, list_of, struct_of
 
 FINLIGHT = ("finlight", "finlight.raw")
 
@@ -53,9 +54,12 @@ def _tickers(companies: Any) -> list[str] | None:
 
 
 def _article(frame: Any, _channel: str) -> Iterable[Row]:
-    if frame["action"] != "sendArticle":
+    if "action" not in frame:  # a frame like this is marked odd, and not parsed: this one is no frame
+        article = an_object(frame)
+    elif frame["action"] == "sendArticle":
+        article = an_object(frame["data"])
+    else:
         return ()
-    article = an_object(frame["data"])
     if type(article.get("link")) is not str:
         raise TypeError("an article is known by its link")
     return (article,)
@@ -63,7 +67,7 @@ def _article(frame: Any, _channel: str) -> Iterable[Row]:
 
 ARTICLES = Table(
     "articles",
-    "News from Finlight, one row a delivery: a revised article is delivered again with is_update",
+    "News from Finlight, one row a delivery or a recovery; a revised article is delivered again with is_update",
     FINLIGHT,
     (
         Column("link", _TEXT, "URL, the article's only identity", "link", encoding="plain"),
@@ -85,4 +89,5 @@ ARTICLES = Table(
         Column("content", _TEXT, "full text, where subscribed and in the plan", "content", encoding="plain"),
     ),
     _article,
+    carried=(ORIGIN,),
 )

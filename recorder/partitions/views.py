@@ -106,12 +106,16 @@ GAPS = Derived(
         "until_at": "UTC; NULL while it is open",
         "seconds": "length; NULL while it is open",
         "cause": "why",
+        "recovered": "articles fetched over REST since; NULL where nobody looked",
+        "repaired_at": "when they were last looked for, UTC",
+        "repair": "complete, or what is left out and why: partial, never, waiting; NULL where nobody looked",
     },
     """
     SELECT feed, channel, any_value(feed_kind), since_at, max(until_at),
-        (epoch_ns(max(until_at)) - epoch_ns(since_at)) / 1e9, arg_max(cause, position)
+        (epoch_ns(max(until_at)) - epoch_ns(since_at)) / 1e9, arg_max(cause, position),
+        sum(recovered)::BIGINT, max(received_at) FILTER (event = 'gap.repaired'), arg_max(repair, position)
     FROM lifecycle
-    WHERE event IN ('gap.opened', 'gap.closed')
+    WHERE event IN ('gap.opened', 'gap.closed', 'gap.repaired')
     GROUP BY feed, channel, since_at
     """,
 )
@@ -126,7 +130,7 @@ COVERAGE = Derived(
         "seconds_covered": "of these, seconds in no gap",
         "gaps": "gaps that touch the day",
         "causes": "their causes, each once",
-        "messages": "data frames received",
+        "messages": "data frames received; what was fetched over REST is none",
         "bytes": "their bytes",
     },
     """
@@ -156,7 +160,7 @@ COVERAGE = Derived(
     traffic AS (
         SELECT feed, channel, epoch_ns(received_at) // 86400000000000 * 86400000000000 AS day_ns, count(*) AS messages,
             sum(coalesce(strlen(text), octet_length(bytes))) AS bytes
-        FROM messages WHERE kind = 'data' GROUP BY ALL
+        FROM messages WHERE kind = 'data' AND coalesce(mark NOT LIKE '%rest%', true) GROUP BY ALL
     )
     SELECT feed, channel, make_timestamp_ns(day_ns)::DATE, (to_ns - from_ns) / 1e9,
         (to_ns - from_ns - coalesce(ns, 0)) / 1e9, coalesce(gaps, 0), coalesce(causes, []),
