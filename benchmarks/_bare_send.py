@@ -20,7 +20,8 @@ _REQUEST = (
     "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-_CLOSED = b"\x88\x82\0\0\0\0\x03\xe8"  # a masked close frame with code 1000, mask 0
+_CLOSE = b"\x88\x02\x03\xe8"  # the sender's close frame with code 1000
+_CLOSED = b"\x88\x82\0\0\0\0\x03\xe8"  # the answer: the same, masked with 0
 
 
 def rate(texts: Sequence[str], messages: int) -> float:
@@ -51,8 +52,9 @@ def _read(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.sendall(_REQUEST.format(base64.b64encode(os.urandom(16)).decode()).encode())
         room = bytearray(1 << 20)
-        while (count := peer.recv_into(room)) and room[max(0, count - 4) : count] != b"\x88\x02\x03\xe8":
-            pass
+        end = b""
+        while end != _CLOSE and (count := peer.recv_into(room)):
+            end = (end + bytes(room[max(0, count - 4) : count]))[-4:]
         peer.sendall(_CLOSED)
         while peer.recv_into(room):
             pass
