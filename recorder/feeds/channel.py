@@ -291,6 +291,9 @@ class Channel:
         if rotation:
             self._end_rotation()
             self._serving = rotation.new
+            self._redial.ended(
+                link.proven_ns, now
+            )  # it did its work: should the new one be lost, the first try is at once
             if rotation.new.proven:
                 self._report(rotation, now)
                 return 0.0

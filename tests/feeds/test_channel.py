@@ -321,6 +321,18 @@ def test_an_old_connection_that_ends_after_the_new_one_is_proven_is_no_gap() -> 
     assert life.channel.rotations == 1
 
 
+def test_a_connection_lost_just_after_a_rotation_is_redialled_at_once() -> None:
+    life = Life().receiving()
+    life.later(6600)
+    life.opened(2)
+    life.hears(2, "alive")
+    life.hears(1, "a")
+    life.hears(2, "a")
+    life.closed(1, 4000, by_us=True)
+    life.closed(2, 1001)
+    assert life.dials == [1, 2, 3]
+
+
 def test_without_a_second_slot_the_break_is_short_and_a_gap() -> None:
     life = Life().receiving()
     life.later(6600)
