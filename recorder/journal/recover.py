@@ -26,7 +26,7 @@ from recorder.errors import Damaged, GroupDamaged, JournalFailed, RecorderError
 from recorder.journal.group import unpack
 from recorder.journal.pages import Pages
 from recorder.journal.standing import Standing
-from recorder.journal.store import LOST, PAGE_BYTES, SEALED, STANDING, STORE_FILE, Loss, Part, Store
+from recorder.journal.store import LOST, PAGE_BYTES, SEALED, STANDING, STORE_FILE, Loss, Part, Retired, Store
 
 QUARANTINE = "_quarantine"
 REBUILDING = "_rebuilding"  # the folder a new database is made in; it may be half done
@@ -129,7 +129,7 @@ def _rebuild(data: Path, published: int, cause: str) -> bool:
     folder = data / REBUILDING
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    parts, facts = _registered(data)
+    parts, retired, facts = _registered(data)
     rebuilt = parts is None
     if parts is None:
         parts = _parts_by_name(data, facts.get(SEALED))
@@ -143,6 +143,7 @@ def _rebuild(data: Path, published: int, cause: str) -> bool:
         highest = max(highest, published, *(last for _, last in there), *(p.last_position for p in parts))
         losses += [Loss(first, last, cause) for first, last in _missing(there, highest)]
         new.register(parts, sealed, standing if standing.position <= sealed else Standing(sealed))
+        new.retire(retired)
         for key, value in facts.items():
             if key not in (SEALED, STANDING, LOST) and value is not None:
                 new.set_fact(key, value)
@@ -174,9 +175,10 @@ def _copy_groups(old: Path, new: Store, sealed: int) -> tuple[list[tuple[int, in
     return there, spoken_of
 
 
-def _registered(data: Path) -> tuple[list[Part] | None, dict[str, Any]]:
-    """The registry (None: cannot be trusted) and every fact that can be, as the old database has them."""
+def _registered(data: Path) -> tuple[list[Part] | None, list[Retired], dict[str, Any]]:
+    """The registry (None: cannot be trusted), files to be deleted and every fact that can be, as the old one has them."""
     parts: list[Part] | None = None
+    retired: list[Retired] = []
     facts: dict[str, Any] = {}
     with suppress(RecorderError, sqlite3.Error), closing(Store.open_readonly(data)) as old:
         for key in old.fact_keys():
@@ -184,7 +186,9 @@ def _registered(data: Path) -> tuple[list[Part] | None, dict[str, Any]]:
                 facts[key] = old.fact(key)  # by its index, which may disagree: None
         if old.check("parts") == "ok":  # a row that is missing does not show in the checksums of the others
             parts = old.parts()
-    return parts, facts
+            if old.check("retired") == "ok":  # a file that is kept for ever is no loss, one deleted in error is
+                retired = old.retired()
+    return parts, retired, facts
 
 
 def part_files(data: Path) -> list[Path]:
@@ -196,17 +200,21 @@ def part_files(data: Path) -> list[Path]:
 def _parts_by_name(data: Path, sealed: int | None) -> list[Part]:
     """What the registry must have been, as far as names tell.
 
-    Files behind the sealed position were never registered; hot files inside the range of a cold one of their table
-    were replaced by it and wait for their deletion.
+    Files behind the sealed position were never registered; a file inside the range of another of its table was replaced
+    by it, or would have been, and of two with one range the one that is further: a day's, an hour's, a hot one.
     """
-    parts: list[Part] = []
+    found = []
     for path in part_files(data):
-        table, tier = path.relative_to(data).parts[:2]
+        relative = path.relative_to(data).as_posix()
         first, last = map(int, path.stem.split("-"))
-        inside = any(p.table_name == table and p.first_position <= first and last <= p.last_position for p in parts)
-        if (sealed is None or last <= sealed) and (tier == "cold" or not inside):
-            relative = path.relative_to(data).as_posix()
-            parts.append(Part(table, relative, cast(Any, tier), first, last, 0, 0, 0, path.stat().st_size, 0))
+        if sealed is None or last <= sealed:
+            table, tier, *folders, _ = relative.split("/")
+            found.append((table, first, -last, (tier, len(folders)), relative))
+    parts: list[Part] = []
+    for table, first, minus_last, (tier, _), relative in sorted(found):
+        if not (parts and parts[-1].table_name == table and -minus_last <= parts[-1].last_position):
+            size = (data / relative).stat().st_size
+            parts.append(Part(table, relative, cast(Any, tier), first, -minus_last, 0, 0, 0, size, 0))
     return parts
 
 

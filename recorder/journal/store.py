@@ -43,12 +43,14 @@ from recorder.journal.group import Group, unpack
 from recorder.journal.standing import Standing
 
 STORE_FILE = "recorder.sqlite"
-LAYOUT = 1  # PRAGMA user_version
+LAYOUT = 2  # PRAGMA user_version; 1 had no table of retired files
 PAGE_BYTES = 8192
 CHECKPOINT_BYTES = 4 << 20
 WAL_KEPT_BYTES_MAX = 64 << 20  # what of a write-ahead log a long reader made grow stays on disk after it is gone
 READER_WAIT_S = 5.0
 
+RETIRED = """CREATE TABLE retired (path TEXT PRIMARY KEY, retired_ns INTEGER NOT NULL,
+    byte_count INTEGER NOT NULL, crc INTEGER NOT NULL)"""
 SCHEMA = f"""
 BEGIN;
 CREATE TABLE groups (first_position INTEGER PRIMARY KEY, last_position INTEGER NOT NULL,
@@ -59,10 +61,12 @@ CREATE TABLE parts (table_name TEXT NOT NULL, path TEXT PRIMARY KEY, tier TEXT N
     row_count INTEGER NOT NULL, byte_count INTEGER NOT NULL, registered_ns INTEGER NOT NULL, crc INTEGER NOT NULL);
 CREATE INDEX parts_by_position ON parts (table_name, last_position);
 CREATE TABLE facts (key TEXT PRIMARY KEY, value BLOB NOT NULL, crc INTEGER NOT NULL);
+{RETIRED};
 PRAGMA user_version = {LAYOUT};
 COMMIT;
 """
 SEALED, INTENDED, STANDING, LOST = "sealed_position", "intended_seal", "standing", "lost"
+INTENDED_COLD, HOT_SINCE, LET_GO = "intended_compaction", "hot_since", "let_go_position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,18 @@ class Part:
     @property
     def crc(self) -> int:
         return zlib.crc32(repr(astuple(self)).encode())  # repr: whatever a damaged row holds has one
+
+
+class Retired(NamedTuple):
+    """A file that no new reader is told of, kept for those who were told before."""
+
+    path: str  # relative to the data directory
+    retired_ns: int  # UTC
+    byte_count: int
+
+    @property
+    def crc(self) -> int:
+        return zlib.crc32(repr(tuple(self)).encode())
 
 
 class Loss(NamedTuple):
@@ -133,9 +149,12 @@ class Store:
             db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES_MAX}")
             if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != 2:
                 raise JournalFailed(path, "this file system does not let SQLite use a write-ahead log")
-            if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            layout = db.execute("PRAGMA user_version").fetchone()[0]
+            if layout == 0:
                 db.executescript(SCHEMA)
                 disk.sync(data)
+            elif layout == 1:
+                db.executescript(f"BEGIN; {RETIRED}; PRAGMA user_version = {LAYOUT}; COMMIT;")
         except BaseException:
             db.close()
             raise
@@ -295,11 +314,64 @@ class Store:
             self.set_fact(STANDING, standing.to_json())
             self.set_fact(INTENDED, None)
 
-    def replace(self, retired: Sequence[str], parts: Sequence[Part]) -> None:
-        """In one transaction: these parts stand for those whose paths are retired."""
+    def intend_compaction(self, paths: Sequence[str]) -> None:
+        """Note the files a compaction is about to make, so that what a broken-off one left is known for that."""
+        self.set_fact(INTENDED_COLD, list(paths))
+
+    def intended_compaction(self) -> list[str]:
+        """The files of a compaction that was begun and not registered."""
+        return self.fact(INTENDED_COLD) or []
+
+    def replace(
+        self, retired: Sequence[Part], parts: Sequence[Part], now_ns: int, *, hot_since: str = "", let_go: int = 0
+    ) -> None:
+        """In one transaction: `parts` stand for those that are `retired`, whose files are to be deleted some day.
+
+        `hot_since`: from now on what is hot and of an earlier hour is found by its registration only. `let_go`: nothing
+        stands for what is retired, up to this position, and that is as it should be. Raises RecorderError, with nothing
+        changed, where one of the retired is not registered any more.
+        """
         with self.transaction("IMMEDIATE"):
-            self._db.executemany("DELETE FROM parts WHERE path = ?", [(path,) for path in retired])
+            paths = [(part.path,) for part in retired]
+            if self._db.executemany("DELETE FROM parts WHERE path = ?", paths).rowcount != len(paths):
+                raise RecorderError(f"the parts in {self.path} have changed meanwhile. Try again.")
             self._insert(parts)
+            self.retire([Retired(part.path, now_ns, part.byte_count) for part in retired])
+            self.set_fact(INTENDED_COLD, None)
+            if hot_since > (self.hot_since() or ""):
+                self.set_fact(HOT_SINCE, hot_since)
+            if let_go > self.let_go_position():
+                self.set_fact(LET_GO, let_go)
+
+    def retire(self, retired: Sequence[Retired]) -> None:
+        """Remember files that are to be deleted some day."""
+        self._db.executemany("INSERT OR REPLACE INTO retired VALUES (?, ?, ?, ?)", [(*r, r.crc) for r in retired])
+
+    def retired(self, until_ns: int = 1 << 62) -> list[Retired]:
+        """Files that were retired up to a moment, the oldest first."""
+        if self._reading().execute("PRAGMA user_version").fetchone()[0] < 2:
+            return []
+        found = self._reading().execute("SELECT * FROM retired WHERE retired_ns <= ? ORDER BY 2, 1", (until_ns,))
+        with closing(found):
+            rows = found.fetchall()
+        retired = [Retired(*row[:-1]) for row in rows]
+        for one, row in zip(retired, rows, strict=True):
+            if one.crc != row[-1]:
+                raise Damaged(f"the retirement of {one.path} in {self.path} is damaged. Run `recorder verify`.")
+        return retired
+
+    def forget_retired(self, paths: Sequence[str]) -> None:
+        """These files are gone."""
+        with self.transaction("IMMEDIATE"):
+            self._db.executemany("DELETE FROM retired WHERE path = ?", [(path,) for path in paths])
+
+    def hot_since(self) -> str | None:
+        """The hour, `YYYYMMDDHH`, before which a hot file counts only if it is registered; None: nothing is cold yet."""
+        return cast("str | None", self.fact(HOT_SINCE))
+
+    def let_go_position(self) -> int:
+        """Messages at or below it were let go on purpose; 0 for none."""
+        return cast(int, self.fact(LET_GO) or 0)
 
     def standing(self) -> Standing:
         """What is known of the streams as of the sealed position."""

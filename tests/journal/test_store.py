@@ -14,7 +14,7 @@ import pytest
 
 from recorder.errors import Damaged, GroupDamaged, RecorderError
 from recorder.journal.standing import Standing
-from recorder.journal.store import STORE_FILE, Part, Store
+from recorder.journal.store import STORE_FILE, Part, Retired, Store
 
 Make = Callable[..., list]  # type: ignore[type-arg]
 
@@ -92,8 +92,48 @@ def test_registering_is_one_step(store: Store, make_messages: Make, append_group
 def test_parts_replace_parts_in_one_step(store: Store) -> None:
     store.register([part(1, 5), part(6, 9)], 9, Standing())
     cold = part(1, 9, tier="cold", path="messages/cold/feed=q/date=2025-01-01/a.parquet")
-    store.replace([part(1, 5).path, part(6, 9).path], [cold])
+    store.intend_compaction([cold.path])
+    assert store.intended_compaction() == [cold.path]
+    store.replace([part(1, 5), part(6, 9)], [cold], 7, hot_since="2026112120")
     assert store.parts() == [cold]
+    assert store.intended_compaction() == []
+    assert store.hot_since() == "2026112120"
+    assert [(one.path, one.retired_ns) for one in store.retired()] == [(part(1, 5).path, 7), (part(6, 9).path, 7)]
+    assert store.retired(6) == []
+    store.forget_retired([part(1, 5).path])
+    assert [one.path for one in store.retired()] == [part(6, 9).path]
+
+
+def test_parts_that_have_changed_meanwhile_are_not_replaced(store: Store) -> None:
+    store.register([part(1, 5)], 5, Standing())
+    with pytest.raises(RecorderError, match="changed meanwhile"):
+        store.replace([part(1, 5), part(6, 9)], [part(1, 9)], 7, hot_since="2026112120", let_go=9)
+    assert store.parts() == [part(1, 5)]
+    assert (store.retired(), store.hot_since(), store.let_go_position()) == ([], None, 0)
+
+
+def test_what_is_let_go_on_purpose_is_remembered(store: Store) -> None:
+    store.register([part(1, 5), part(6, 9)], 9, Standing())
+    store.replace([part(1, 5)], [], 7, let_go=5)
+    assert (store.let_go_position(), store.parts()) == (5, [part(6, 9)])
+
+
+def test_a_damaged_retirement_is_not_believed(store: Store) -> None:
+    store.retire([Retired("messages/hot/a", 1, 10)])
+    store._db.execute("UPDATE retired SET path = 'messages/hot/b'")
+    with pytest.raises(Damaged, match="retirement of messages/hot/b"):
+        store.retired()
+
+
+def test_a_store_of_the_layout_before_gets_what_it_lacks(tmp_path: Path) -> None:
+    old = Store.open(tmp_path)
+    old._db.executescript("DROP TABLE retired; PRAGMA user_version = 1;")
+    assert old.retired() == []
+    old.close()
+    store = Store.open(tmp_path)
+    store.retire([Retired("messages/hot/a", 1, 10)])
+    assert store.retired() == [Retired("messages/hot/a", 1, 10)]
+    store.close()
 
 
 def test_a_damaged_registration_is_not_believed(store: Store) -> None:
@@ -214,8 +254,8 @@ def test_reading_where_nothing_was_recorded_says_what_to_do(data: Path) -> None:
 
 
 def test_a_newer_layout_is_refused(data: Path, store: Store) -> None:
-    store._db.execute("PRAGMA user_version = 2")
-    with pytest.raises(RecorderError, match="layout 2, this recorder reads 1"):
+    store._db.execute("PRAGMA user_version = 3")
+    with pytest.raises(RecorderError, match="layout 3, this recorder reads 2"):
         Store.open_readonly(data)
 
 
