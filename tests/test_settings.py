@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
-from recorder.settings import Settings
+from recorder.settings import Finlight, Settings
 
 
 def feeds(**keys: object) -> Settings:
@@ -98,3 +100,27 @@ def test_limits_that_do_not_fit_into_each_other_are_refused() -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValidationError):
         Settings().journal.commit_interval_ms = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "https://api.finlight.me"),
+        ({"url": "wss://wss.finlight.me/raw"}, "https://api.finlight.me"),
+        ({"backfill": False}, None),
+        ({"url": "wss://finlight.example.com"}, None),
+        ({"url": "ws://wss.finlight.me"}, None),
+        ({"url": "ws://127.0.0.1:9", "rest_url": "http://127.0.0.1:10/"}, "http://127.0.0.1:10"),
+    ],
+)
+def test_a_key_goes_to_the_server_it_was_given_for_and_nowhere_else(given: dict[str, Any], address: str | None) -> None:
+    settings = Settings.model_validate({"feeds": {"news": {"kind": "finlight", **given}}})
+    feed = settings.feeds["news"]
+    assert isinstance(feed, Finlight)
+    assert feed.backfill_url == address
+
+
+@pytest.mark.parametrize("rest_url", ["wss://api.finlight.me", "https://key@host", "https://host?apiKey=k", "host"])
+def test_an_address_that_could_not_be_asked_is_refused(rest_url: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"feeds": {"news": {"kind": "finlight", "rest_url": rest_url}}})

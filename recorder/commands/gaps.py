@@ -1,4 +1,4 @@
-"""`recorder gaps`: when a feed was not provably receiving, and why.
+"""`recorder gaps`: when a feed was not provably receiving, why, and what of it was filled since.
 
 In: the view `gaps`, what is not sealed yet included. Out: one line a gap, by its beginning; an open one has no `until`.
 """
@@ -12,9 +12,9 @@ from recorder.clock import SECOND_NS
 from recorder.commands import show
 from recorder.partitions.catalog import connect
 
-COLUMNS = ("feed", "channel", "since", "until", "seconds", "cause")
+COLUMNS = ("feed", "channel", "since", "until", "seconds", "cause", "recovered", "repair")
 QUERY = """
-SELECT feed, channel, epoch_ns(since_at), epoch_ns(until_at), seconds, cause FROM gaps
+SELECT feed, channel, epoch_ns(since_at), epoch_ns(until_at), seconds, cause, recovered, repair FROM gaps
 WHERE ($feed IS NULL OR feed = $feed) AND ($since_ns IS NULL OR until_at IS NULL OR epoch_ns(until_at) > $since_ns)
 ORDER BY since_at, feed, channel
 """
@@ -25,7 +25,7 @@ def main(data: Path, *, feed: str | None, since: datetime | None, as_json: bool)
     since_ns = int(since.replace(tzinfo=since.tzinfo or UTC).timestamp()) * SECOND_NS if since else None
     with connect(data) as connection:
         found = connection.execute(QUERY, {"feed": feed, "since_ns": since_ns}).fetchall()
-    rows = [[name, channel, show.moment(a), show.moment(b), s, cause] for name, channel, a, b, s, cause in found]
+    rows = [[name, channel, show.moment(a), show.moment(b), *rest] for name, channel, a, b, *rest in found]
     if as_json:
         show.json([dict(zip(COLUMNS, row, strict=True)) for row in rows])
     elif rows:

@@ -87,7 +87,8 @@ Action = Fetch | Wait | Keep | Done
 class Backfill:
     """One pass. `recorded` holds the versions of this feed's articles recorded up to `began`, from the margin on.
 
-    What was indexed less than `settle_s` before `began` is left to the stream, or to a later pass.
+    What was indexed less than `settle_s` before `began` is left to the stream, or to a later pass; so is, where the
+    stream brings `updates`, what was revised since.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Backfill:
         # since a wrong zone puts a publishDate into the future.
         ends_ns = max(gap.until_ns for gap in gaps) + LATE_NS
         self._ends_ns = ends_ns if ends_ns < began.utc_ns else NEVER_NS
+        self._updates = updates
         self._orders = ["createdAt", "revisedDate"] if updates else ["createdAt"]
         self._seen: set[Version] = set()
         self._page = 1
@@ -183,7 +185,7 @@ class Backfill:
         """
         at_ns = self._date(found)
         filling = self._filling(at_ns) if at_ns is not None else None
-        if filling is None:
+        if filling is None or (self._updates and (found.revised_ns or 0) > self._settled_ns):
             return False
         if found.link in self._links if self._by_index else found.version in self._versions:
             filling.already += 1

@@ -18,6 +18,8 @@ CLOSED = {
     "until": "2026-01-31T12:00:03.000Z",
     "seconds": 2.0,
     "cause": "connection lost",
+    "recovered": None,
+    "repair": None,
 }
 OPEN = {
     "feed": "quotes",
@@ -26,6 +28,8 @@ OPEN = {
     "until": None,
     "seconds": None,
     "cause": "silence",
+    "recovered": None,
+    "repair": None,
 }
 
 

@@ -201,6 +201,14 @@ def test_what_the_stream_may_still_bring_is_left_to_it() -> None:
     assert world.links == ["old enough"]
 
 
+def test_a_revision_since_the_recording_was_looked_at_is_left_to_the_stream_that_brings_it() -> None:
+    for subscribed in (False, True):
+        world = World({"include_updates": subscribed})
+        world.publish("a", GAP.since_ns, revised_ns=world.now.utc_ns + SECOND_NS)
+        world.pass_()
+        assert world.links == ([] if subscribed else ["a"])
+
+
 def test_gaps_that_are_near_share_a_pass() -> None:
     world = World()
     second = ClosedGap(GAP.until_ns + 600 * SECOND_NS, GAP.until_ns + 660 * SECOND_NS)

@@ -104,3 +104,10 @@ def test_it_survives_json() -> None:
         )
     )
     assert Standing.from_json(orjson.loads(orjson.dumps(standing.to_json()))) == standing
+
+
+def test_what_came_over_no_connection_proves_none() -> None:
+    standing = Standing()
+    standing.fold(group(1, [(NEWS, Kind.DATA, 4, b"{}"), (NEWS, Kind.DATA, 0, b'{"link":"fetched"}')]))
+    assert standing.streams[NEWS] == StreamStanding(10, 4)
+    assert standing.last_received_ns == 20

@@ -274,3 +274,42 @@ def test_coverage_divides_gaps_among_the_days_they_touch(tmp_path: Path, journal
         ("2026-11-22", day, day - 20, 1, ["closed"], 1, 5),
         ("2026-11-23", 100.0, 90.0, 1, ["refused"], 1, 5),
     ]
+
+
+FETCHED = ARTICLE.removeprefix(b'{"action":"sendArticle","data":')[:-1]
+
+
+def test_what_was_fetched_to_fill_a_gap_is_an_article_of_another_origin(tmp_path: Path, journal: Append) -> None:
+    news = Stream("news", "finlight")
+    frames = [(Mark.NONE, 3, ARTICLE), (Mark.REST, 0, FETCHED), (Mark.ODD, 3, FETCHED), (Mark.REST, 0, b'{"link":7}')]
+    messages = [
+        Message(1 + at, news, Kind.DATA, mark, START_NS + at * SECOND_NS, at, connection, payload)
+        for at, (mark, connection, payload) in enumerate(frames)
+    ]
+    journal(tmp_path, messages, 7)
+    sql = connect(tmp_path).sql
+    found = sql("SELECT position, origin, mark, title, tickers FROM articles ORDER BY position").fetchall()
+    assert found == [(1, "wire", None, "Nvidia headline", ["NVDA"]), (2, "rest", "rest", "Nvidia headline", ["NVDA"])]
+    assert sql("SELECT text FROM messages WHERE position = 2").fetchall() == [(FETCHED.decode(),)]
+    assert sql("SELECT sum(messages) FROM coverage").fetchall() == [(2,)], "frames received, and nothing else"
+
+
+def test_a_gap_tells_how_far_it_was_filled(tmp_path: Path, journal: Append) -> None:
+    def at(second: int) -> int:
+        return START_NS + second * SECOND_NS
+
+    gap = {"since_ns": at(0), "until_ns": at(2)}
+    facts = {"already": 1, "pages": 1, "complete": False, "again_ns": at(9)}
+    entries = [
+        lifecycle.entry("gap.opened", since_ns=at(0), cause="silent"),
+        lifecycle.entry("gap.closed", **gap, cause="silent"),
+        lifecycle.entry("gap.repaired", **gap, **facts, recovered=3, late_pass=False, repair="looked once"),
+        lifecycle.entry("gap.repaired", **gap, **facts, recovered=1, late_pass=True, repair="complete"),
+        lifecycle.entry("gap.opened", since_ns=at(5), cause="closed"),
+    ]
+    news = Stream("news", "finlight")
+    messages = [Message(1 + n, news, Kind.LIFECYCLE, Mark.NONE, at(n), n, 0, entry) for n, entry in enumerate(entries)]
+    journal(tmp_path, messages, 7)
+    columns = "seconds, cause, recovered, epoch_ns(repaired_at), repair"
+    found = connect(tmp_path).sql(f"SELECT {columns} FROM gaps ORDER BY since_at").fetchall()
+    assert found == [(2.0, "silent", 4, at(3), "complete"), (None, "closed", None, None, None)]
