@@ -124,21 +124,24 @@ def gap_marks(rows: Batch, wanted: Wanted) -> list[GapMark]:
     told = pc.and_(pc.equal(rows["kind"], _LIFECYCLE), pc.fill_null(pc.starts_with(rows["text"], _GAP_EVENT), False))
     if not pc.any(told).as_py():
         return []
-    marks = []
-    for row in rows.filter(told).select(["position", "feed", "channel", "text"]).to_pylist():
+    return [_gap_mark(row, wanted) for row in rows.filter(told).to_pylist()]
+
+
+def _gap_mark(row: dict[str, Any], wanted: Wanted) -> GapMark:
+    try:
         entry = lifecycle.read(row["text"].encode())
-        until_ns = entry.get("until_ns")
-        gap = {
-            "feed": row["feed"],
-            "channel": row["channel"],
-            "since": iso(entry["since_ns"]),
-            "until": iso(until_ns) if until_ns is not None else None,
-            "cause": entry["cause"],
-            "position": row["position"],
-        }
-        text = orjson.dumps({"gap": gap})
-        marks.append(GapMark(row["position"], wanted.shows_lifecycle, entry["cause"], until_ns, text))
-    return marks
+    except ValueError:
+        entry = {}
+    since_ns, until_ns, cause = entry.get("since_ns"), entry.get("until_ns"), str(entry.get("cause", "unknown"))
+    gap = {
+        "feed": row["feed"],
+        "channel": row["channel"],
+        "since": iso(since_ns) if isinstance(since_ns, int) else None,
+        "until": iso(until_ns) if isinstance(until_ns, int) else None,
+        "cause": cause,
+        "position": row["position"],
+    }
+    return GapMark(row["position"], wanted.shows_lifecycle, cause, until_ns, orjson.dumps({"gap": gap}))
 
 
 def int64s(column: pa.Array) -> memoryview:

@@ -57,9 +57,10 @@ class Until:
 class Reel:
     """Messages next to each other in memory, with the moments of the playhead's tape at which they are due."""
 
-    def __init__(self, rows: Batch, tape: pa.Int64Array, for_one: Wanted | None = None) -> None:
-        """`for_one`: who wants each of these rows; None where there are several of them."""
+    def __init__(self, rows: Batch, tape: pa.Int64Array, read_ns: int, for_one: Wanted | None = None) -> None:
+        """`read_ns`: monotonic. `for_one`: who wants each of these rows; None where there are several of them."""
         self.rows = rows
+        self.read_ns = read_ns
         self.for_one = for_one
         self.positions = int64s(rows["position"])
         self.received_ns = int64s(rows["received_ns"])
@@ -212,7 +213,7 @@ class Reading:
                 tape, self._last_ns, self._cut_ns = squeeze(
                     rows["received_ns"], self._last_ns, self._cut_ns, self._max_idle_ns
                 )
-                reel = Reel(rows, tape, self._for_one)
+                reel = Reel(rows, tape, self._clock.monotonic_ns(), self._for_one)
                 for wanted in tuple(self.encoded):
                     reel.encoded(wanted)
                 return reel

@@ -188,6 +188,11 @@ class Session:
         moment_ns = self._head.at(now.monotonic_ns) + self._next.cut_ns
         return min(moment_ns, now.utc_ns) if self._is_live(now.monotonic_ns) else moment_ns
 
+    @property
+    def next_position(self) -> int:
+        """Where it goes on: what is played next is there, or behind."""
+        return self._next.position
+
     # --- playing --------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -213,12 +218,10 @@ class Session:
             elif not reading.at_edge:
                 head.hold(READING, now_ns)
             else:
-                self._anchor(self._next.moment_ns, now_ns)
-                head.release(READING, now_ns)
+                self._go_on(self._next.moment_ns, now_ns)
             return FAR_NS
         reel = reading.reels[0]
-        self._anchor(reel.tape[0] + self._next.cut_ns if self._next.moment_ns is None else self._next.moment_ns, now_ns)
-        head.release(READING, now_ns)
+        self._go_on(reel.tape[0] + self._next.cut_ns if self._next.moment_ns is None else self._next.moment_ns, now_ns)
         if BUFFERING in head.holds:
             return now_ns + BUFFER_POLL_NS
         if self._step_ns:
@@ -256,9 +259,9 @@ class Session:
 
     def _play(self, stretch: Stretch, now: Moment) -> None:
         reel, last = stretch.reel, stretch.stop - 1
-        if self._head.speed != MAX and not self._head.holds and not self._at_edge:
+        if self._head.speed != MAX and not self._head.holds:
             for index in range(stretch.start, stretch.stop, -(-len(stretch) // LATENESS_OF_STRETCH)):
-                self._figures.late(now.monotonic_ns - self._head.due_ns(reel.tape[index]))
+                self._figures.late(now.monotonic_ns - max(self._head.due_ns(reel.tape[index]), reel.read_ns))
         cut_ns = max(self._next.cut_ns, reel.received_ns[last] - reel.tape[last])
         self._position = stretch.last_position
         self._next = Start(self._position + 1, reel.tape[last] + cut_ns, cut_ns, self._next.follow)
@@ -306,13 +309,17 @@ class Session:
             changed=self._alarm.ring,
         )
 
-    def _anchor(self, moment_ns: int | None, now_ns: int) -> None:
-        """Time begins to move where this reading began: at the moment asked for, else at its first message."""
+    def _go_on(self, moment_ns: int | None, now_ns: int) -> None:
+        """What comes next is here: time moves. It begins where the reading did: at the moment asked for, else at the
+        first message."""
+        anchors = moment_ns is not None and not self._anchored
         if moment_ns is not None and not self._anchored:
             self._anchored = True
             self._head.seek(moment_ns - self._next.cut_ns, now_ns)
             self._figures.restart(now_ns, self._head.at(now_ns))
-            self._tell(always=True)
+        if anchors or READING in self._head.holds:
+            self._head.release(READING, now_ns)
+            self._tell(always=anchors)
 
     # --- the state ------------------------------------------------------------------------------------------------
 

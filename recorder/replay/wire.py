@@ -83,7 +83,8 @@ def parse_query(query: Mapping[str, str]) -> Options:
         if name != "token":
             if name not in _PARAMETERS:
                 raise Refused("parameter", name, ", ".join(_PARAMETERS))
-            values["from_" if name == "from" else name] = _PARAMETERS[name](name, text)
+            field_name, parse = _PARAMETERS[name]
+            values[field_name] = parse(name, text)
     options = Options(**values)
     if options.to is not None and (options.to.live or options.to.start):
         raise Refused("to", query["to"], "a moment or a @position; without `to` it goes on into the live recording")
@@ -192,19 +193,19 @@ def _one_of(*words: str) -> Any:
     return check
 
 
-_PARAMETERS: Mapping[str, Any] = {
-    "from": point,
-    "to": point,
-    "feeds": _names,
-    "kinds": _kinds,
-    "symbols": _names,
-    "speed": _speed,
-    "max_idle": _positive_ns,
-    "loop": _flag,
-    "paused": _flag,
-    "format": _one_of("json", "arrow"),
-    "session": session_name,
-    "on_gap": _one_of("mark", "skip", "stop"),
+_PARAMETERS: Mapping[str, tuple[str, Any]] = {
+    "from": ("from_", point),
+    "to": ("to", point),
+    "feeds": ("feeds", _names),
+    "kinds": ("kinds", _kinds),
+    "symbols": ("symbols", _names),
+    "speed": ("speed", _speed),
+    "max_idle": ("max_idle_ns", _positive_ns),
+    "loop": ("loop", _flag),
+    "paused": ("paused", _flag),
+    "format": ("format", _one_of("json", "arrow")),
+    "session": ("session", session_name),
+    "on_gap": ("on_gap", _one_of("mark", "skip", "stop")),
 }
 
 # --- operations -------------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ class Operation:
     duration_ns: int | None = None  # step
 
 
-_OPERATIONS: Mapping[str, Mapping[str, Any]] = {
+_OPERATIONS: Mapping[str, Mapping[str, tuple[str, Any]]] = {
     "pause": {},
     "resume": {},
     "seek": {"to": ("to", point), "by": ("by_ns", duration_ns)},

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from recorder import lifecycle
 from recorder.clock import MS_NS, SECOND_NS, Clock
 from recorder.message import Kind, Mark, Message, Stream
+from recorder.partitions.schema import MESSAGES_SCHEMA, MOMENT
 from recorder.replay.native import Native
 from recorder.replay.server import Server
 from recorder.replay.sessions import Sessions
@@ -59,9 +62,16 @@ async def until_closed(client: ClientConnection) -> list[Told]:
     told = []
     try:
         while True:
-            told.append(orjson.loads(await client.recv()))
+            if isinstance(frame := await client.recv(), str):
+                told.append(orjson.loads(frame))
     except ConnectionClosed:
         return told
+
+
+def as_read(data: Path) -> pa.Table:
+    """What plain readers find."""
+    table = pa.Table.from_batches(Timeline(data).batches(1))
+    return table.set_column(1, "received_at", table["received_ns"].cast(MOMENT)).cast(MESSAGES_SCHEMA.remove_metadata())
 
 
 async def play(server: Server, query: str) -> list[Told]:
@@ -255,6 +265,81 @@ async def test_an_operation_that_makes_no_sense_is_an_error_and_the_replay_goes_
         error = (await the(client, lambda told: "error" in told))["error"]
         assert error["parameter"] == parameter
         assert (await asked(client, op="state"))["status"] == "paused"
+
+
+def with_gaps() -> list[Message]:
+    """Ten messages: 1 opens and 2 closes the gap before the first data, 5 opens one and 8 closes it."""
+    since = {"since_ns": START_NS + 40 * MS_NS}
+    events = {
+        1: lifecycle.entry("gap.opened", since_ns=START_NS, cause="start"),
+        2: lifecycle.entry("gap.closed", since_ns=START_NS, until_ns=START_NS + 20 * MS_NS, cause="start"),
+        5: lifecycle.entry("gap.opened", **since, cause="silence"),
+        7: lifecycle.entry("connection.dialled", url="ws://x", purpose="redial"),
+        8: lifecycle.entry("gap.closed", **since, until_ns=START_NS + 80 * MS_NS, cause="silence"),
+    }
+    return [
+        message(n, events.get(n, b""), kind=Kind.LIFECYCLE if n in events else Kind.DATA, stream=QUOTES)
+        for n in range(1, 11)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ["gap 1", "gap 2", 3, 4, "gap 5", 6, "gap 8", 9, 10]),
+        ("on_gap=skip", [3, 4, 6, 9, 10]),
+        ("on_gap=stop", ["gap 1", "gap 2", 3, 4, "gap 5"]),
+        ("on_gap=stop&from=@6", [6, "gap 8", 9, 10]),
+        ("kinds=lifecycle", [1, "gap 1", 2, "gap 2", 5, "gap 5", 7, 8, "gap 8"]),
+        ("kinds=lifecycle&on_gap=skip", [1, 2, 5, 7, 8]),
+    ],
+)
+@pytest.mark.parametrize("form", ["json", "arrow"])
+async def test_gaps_are_marked_skipped_or_where_it_stops(
+    tmp_path: Path, record: Record, query: str, expected: list[int | str], form: str
+) -> None:
+    record(tmp_path / "data", with_gaps())
+    found: list[int | str] = []
+    async with (
+        serving(tmp_path / "data") as server,
+        connect(f"{server.url}/replay?speed=max&format={form}&{query}") as client,
+    ):
+        frames = [frame async for frame in client]
+    schema = next((frame for frame in frames if isinstance(frame, bytes)), b"")
+    for frame in frames:
+        if isinstance(frame, bytes):
+            rows = pa.ipc.open_stream(schema + frame).read_all() if frame is not schema else None
+            found += rows["position"].to_pylist() if rows is not None else []
+            continue
+        told = orjson.loads(frame)
+        if "gap" in told:
+            found.append(f"gap {told['gap']['position']}")
+        elif "position" in told:
+            found.append(told["position"])
+    end = orjson.loads(frames[-1])["end"]
+    assert found == expected
+    assert end["sent"]["gaps"] == len([each for each in expected if isinstance(each, str)])
+    assert end["cause"] == ("a gap: silence" if expected[-1] == "gap 5" else "all was played")
+
+
+async def test_arrow_is_one_ipc_stream_with_the_columns_of_messages(data: Path) -> None:
+    async with serving(data) as server, connect(f"{server.url}/replay?format=arrow&speed=100&from=@20") as client:
+        frames = [frame async for frame in client]
+    table = pa.ipc.open_stream(b"".join(frame for frame in frames if isinstance(frame, bytes))).read_all()
+    assert table.schema == MESSAGES_SCHEMA.remove_metadata()
+    assert table.equals(as_read(data).slice(19))
+    assert orjson.loads(frames[-1])["end"]["sent"]["messages"] == 81
+
+
+async def test_the_digest_of_arrow_does_not_depend_on_how_rows_are_cut(data: Path) -> None:
+    async def digest(query: str) -> str:
+        end: str = (await play(server, query))[-1]["end"]["digest"]
+        return end
+
+    async with serving(data) as server:
+        arrow = {await digest(f"format=arrow&speed={speed}&from=@20&to=@91") for speed in ("max", 50)}
+        assert len(arrow) == 1
+        assert await digest("format=arrow&speed=max&from=@20&to=@90") not in arrow
 
 
 async def test_a_plain_get_says_that_this_is_a_websocket(data: Path) -> None:
