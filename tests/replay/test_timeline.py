@@ -21,7 +21,7 @@ from recorder import settings
 from recorder.clock import SECOND_NS, Clock
 from recorder.errors import GroupDamaged, PartDamaged, RecorderError
 from recorder.journal.standing import Standing
-from recorder.journal.store import STORE_FILE, Loss, Store
+from recorder.journal.store import STORE_FILE, Loss, Part, Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions import layout, schema
@@ -61,6 +61,13 @@ def recorded(tmp_path: Path, record: Record) -> Path:
     """Messages 1 to 240 over an hour's end: parts 1-59, 60-100, 101-150, groups 151-160 up to 231-240."""
     record(tmp_path / "data", some(1, 240), seals=(100, 150))
     return tmp_path / "data"
+
+
+def exchange(store: Store, gone: Iterable[Part], instead: Sequence[Part]) -> None:
+    """In the registry, other parts stand for those that are gone."""
+    with store.transaction("IMMEDIATE"):
+        store._db.executemany("DELETE FROM parts WHERE path = ?", [(part.path,) for part in gone])
+        store._insert(instead)
 
 
 class Counting(pq.ParquetFile):  # type: ignore[misc]
@@ -228,7 +235,7 @@ def test_bounds_are_those_of_what_is_durable(recorded: Path, tmp_path: Path, rec
 def test_moments_are_found_with_a_registry_that_was_rebuilt_from_names(recorded: Path) -> None:
     with closing(Store.open(recorded)) as store:
         bare = [replace(part, first_received_ns=0, last_received_ns=0, row_count=0) for part in store.parts()]
-        store.replace([part.path for part in bare], bare)
+        exchange(store, bare, bare)
     timeline = Timeline(recorded)
     assert timeline.bounds() == Bounds(1, 240, START_NS + SECOND_NS, START_NS + 240 * SECOND_NS)
     assert [timeline.position_at(START_NS + n * SECOND_NS) for n in (0, 1, 60, 61, 150, 151, 241)] == [
@@ -416,7 +423,7 @@ def compact(data: Path) -> None:
             parts[0], path=path, tier="cold", last_position=last, row_count=rows.num_rows,
             last_received_ns=parts[-1].last_received_ns,
         )  # fmt: skip
-        store.replace([part.path for part in parts], [one])
+        exchange(store, parts, [one])
     for part in parts:
         (data / part.path).unlink()
 
@@ -444,7 +451,7 @@ def test_retention_ahead_of_an_iterator_is_a_hole_and_no_error(recorded: Path) -
     seen = positions([next(found)])
     with closing(Store.open(recorded)) as store:
         gone = store.parts("messages")[1:]
-        store.replace([part.path for part in gone], [])
+        exchange(store, gone, [])
     for part in gone:
         (recorded / part.path).unlink()
     assert seen + positions(found) == [*range(1, 60), *range(151, 241)]
