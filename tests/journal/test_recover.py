@@ -274,7 +274,7 @@ def test_the_registry_can_be_made_again_from_names(data: Path) -> None:
         (data / name).write_bytes(b"1234")
         return name
 
-    cold = file(f"messages/cold/feed=q/date=2025-01-01/{1:020d}-{40:020d}.parquet")
+    cold = file(f"messages/cold/date=2025-01-01/{1:020d}-{40:020d}.parquet")
     file(f"messages/hot/hour=2025010100/{1:020d}-{20:020d}.parquet")  # replaced by the cold one, waits for deletion
     file(f"messages/cold/date=2025-01-01/hour=00/{1:020d}-{40:020d}.parquet")  # the same
     hot = file(f"messages/hot/hour=2025010101/{41:020d}-{60:020d}.parquet")

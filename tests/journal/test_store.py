@@ -91,7 +91,7 @@ def test_registering_is_one_step(store: Store, make_messages: Make, append_group
 
 def test_parts_replace_parts_in_one_step(store: Store) -> None:
     store.register([part(1, 5), part(6, 9)], 9, Standing())
-    cold = part(1, 9, tier="cold", path="messages/cold/feed=q/date=2025-01-01/a.parquet")
+    cold = part(1, 9, tier="cold", path="messages/cold/date=2025-01-01/a.parquet")
     store.intend_compaction([cold.path])
     assert store.intended_compaction() == [cold.path]
     store.replace([part(1, 5), part(6, 9)], [cold], 7, hot_since="2026112120")
