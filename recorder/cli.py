@@ -81,16 +81,22 @@ def load(config: Path | None, data: Path | None) -> Settings:
 
 @main.command()
 @places
-def run(config: Path | None, data: Path | None) -> int:
+@click.option(
+    "--serve/--no-serve", "serving", default=True, help="Play the recording to clients as well.  [default: serve]"
+)
+def run(config: Path | None, data: Path | None, serving: bool) -> int:
     """Record until SIGTERM or Ctrl-C; the second one stops at once. SIGHUP reads the feeds anew.
+
+    The replay server (see `recorder serve`) runs beside it, in a process of its own.
 
     \b
     recorder run
     recorder run --config /etc/recorder/config.toml --data /var/lib/recorder
     """
     from recorder.commands import run as command
+    from recorder.configuration import find
 
-    return command.main(lambda: load(config, data))
+    return command.main(lambda: load(config, data), find(config), serving=serving)
 
 
 @main.command()
@@ -214,7 +220,10 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
 @as_json
 @click.option("--host", metavar="ADDRESS", help="Listen here, over the configured one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The same; 0: any that is free.")
-def serve(config: Path | None, data: Path | None, as_json: bool, host: str | None, port: int | None) -> int:
+@click.option("--until-stdin-closes", is_flag=True, hidden=True)
+def serve(
+    config: Path | None, data: Path | None, as_json: bool, host: str | None, port: int | None, until_stdin_closes: bool
+) -> int:
     """Play the recording to WebSocket clients, until SIGTERM or Ctrl-C. Only reads; says where on stdout.
 
     \b
@@ -223,7 +232,8 @@ def serve(config: Path | None, data: Path | None, as_json: bool, host: str | Non
     """
     from recorder.commands import serve as command
 
-    return command.main(load(config, data), host=host, port=port, as_json=as_json)
+    settings = load(config, data)
+    return command.main(settings, host=host, port=port, as_json=as_json, until_stdin_closes=until_stdin_closes)
 
 
 @main.command()

@@ -12,8 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import recorder.log
+from recorder.beside import Beside
 from recorder.configuration import feed_secrets
 from recorder.daemon import Daemon
 from recorder.errors import ConfigInvalid
@@ -25,15 +27,16 @@ log = logging.getLogger(__name__)
 Load = Callable[[], Settings]
 
 
-def main(load: Load) -> int:
+def main(load: Load, config: Path | None, *, serving: bool) -> int:
     """Returns 0 after a clean stop. Raises ConfigInvalid, DataDirectoryBusy or JournalFailed."""
     recorder.log.start()
     settings = load()
-    asyncio.run(_run(settings, feed_secrets(settings, os.environ), load))
+    beside = Beside(settings.data, config, settings.replay.token) if serving else None
+    asyncio.run(_run(settings, feed_secrets(settings, os.environ), load, beside))
     return 0
 
 
-async def _run(settings: Settings, secrets: dict[str, str], load: Load) -> None:
+async def _run(settings: Settings, secrets: dict[str, str], load: Load, beside: Beside | None) -> None:
     daemon = Daemon(settings, secrets, Notify(os.environ))
     loop = asyncio.get_running_loop()
     signalled = 0
@@ -55,10 +58,14 @@ async def _run(settings: Settings, secrets: dict[str, str], load: Load) -> None:
     for number in ends:
         loop.add_signal_handler(number, on_signal, number)
     reloading = asyncio.create_task(_reload_whenever(asked, daemon, load))
+    if beside:
+        beside.start()
     try:
         await daemon.run()
     finally:
         reloading.cancel()
+        if beside:
+            await beside.stop()
 
 
 async def _reload_whenever(asked: asyncio.Event, daemon: Daemon, load: Load) -> None:

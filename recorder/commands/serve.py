@@ -7,44 +7,101 @@ that whatever its clients do to it, recording does not notice; it can be started
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import sys
+from collections.abc import Mapping
 
 import orjson
 
 from recorder import log
 from recorder.clock import Clock
+from recorder.configuration import SECRET_VARIABLE, secret
+from recorder.errors import ConfigInvalid, RecorderError
+from recorder.replay import facts
+from recorder.replay.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
 from recorder.replay.native import Native
-from recorder.replay.server import Server
+from recorder.replay.pages import pages
+from recorder.replay.server import Place, Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
-from recorder.settings import Settings
+from recorder.settings import Replay, Settings
 
 
-def main(settings: Settings, *, host: str | None = None, port: int | None = None, as_json: bool = False) -> int:
-    """Returns 0 at SIGTERM or Ctrl-C. `host` and `port` are over the settings."""
+def main(
+    settings: Settings,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    as_json: bool = False,
+    until_stdin_closes: bool = False,
+) -> int:
+    """Returns 0 at SIGTERM, Ctrl-C, or if so wished when stdin closes: then whoever started it is gone.
+
+    `host` and `port` are over the settings. Raises ConfigInvalid where strangers could come in, RecorderError where it cannot listen.
+    """
     over = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = settings.model_copy(update={"replay": settings.replay.model_copy(update=over)})
     log.start()
-    asyncio.run(_serve(settings.model_copy(update={"replay": settings.replay.model_copy(update=over)}), as_json))
+    asyncio.run(_serve(settings, gate(settings.replay, os.environ), as_json, until_stdin_closes))
     return 0
 
 
-async def _serve(settings: Settings, as_json: bool) -> None:
+def gate(limits: Replay, environ: Mapping[str, str]) -> Gate:
+    """Who may come in. Raises ConfigInvalid where the settings would leave the recording open to strangers."""
+    token = secret(limits.token, environ) if limits.token else None
+    problems = []
+    if limits.token and token is None:
+        problems.append(
+            f"replay.token wants the secret {limits.token!r}, which is nowhere: set "
+            f"{SECRET_VARIABLE}{limits.token.upper()}, or add LoadCredential={limits.token}:FILE to the systemd unit"
+        )
+    elif token is not None and len(token) < TOKEN_CHARACTERS_MIN:
+        problems.append(
+            f"the secret {limits.token!r} of replay.token has fewer than {TOKEN_CHARACTERS_MIN} characters: "
+            "make one with `openssl rand -hex 32`"
+        )
+    if not is_loopback(limits.host):
+        where = f"{limits.host} can be reached from other machines"
+        if not limits.token:
+            problems.append(f"replay.token is not set and {where}: name a secret, or listen on 127.0.0.1")
+        if not limits.origins:
+            problems.append(
+                f'replay.origins is empty and {where}: name the pages that may connect, like ["https://example.com"]'
+            )
+    if problems:
+        raise ConfigInvalid("the configuration", problems)
+    return Gate(token, limits.origins)
+
+
+async def _serve(settings: Settings, who: Gate, as_json: bool, until_stdin_closes: bool) -> None:
     limits = settings.replay
     sessions = Sessions(Timeline(settings.data), Clock(), limits)
+    places: dict[str, Place] = {"/replay": Native(sessions)}
     server = Server(
-        {"/replay": Native(sessions)},
+        places,
         address=limits.host,
         port=limits.port,
+        gate=who,
         clients_max=limits.listeners_max,
         message_bytes_max=limits.message_bytes_max,
         handshake_timeout_s=limits.handshake_timeout_s,
     )
+    server.add(pages(lambda: facts.of(sessions, server)))
     stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with server:
-        said = {"url": server.url, "host": server.address, "port": server.port}
-        print(orjson.dumps(said).decode() if as_json else f"Replaying {settings.data} on {server.url}", flush=True)
+        loop.add_signal_handler(number, stopped.set)
+    if until_stdin_closes:
+        loop.add_reader(0, lambda: os.read(0, 1 << 16) or stopped.set())
+    try:
+        await server.__aenter__()
+    except OSError as error:
+        raise RecorderError(
+            f"cannot listen on {limits.host} port {limits.port}: {error.strerror}. Name another with --host or --port."
+        ) from None
+    try:
+        told = {"url": server.url, "host": server.address, "port": server.port}
+        print(orjson.dumps(told).decode() if as_json else f"Replaying {settings.data} on {server.url}", flush=True)
         await stopped.wait()
-    sys.stdout.flush()
+    finally:
+        await server.__aexit__()
