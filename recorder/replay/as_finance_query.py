@@ -223,6 +223,10 @@ class FinanceQuery:
                 outputs += self._initial(name, channel, frame, tuple(channel.expecting))
         return outputs
 
+    def members(self, concerns: Callable[[Fetch], bool]) -> list[int]:
+        """Who is on the channels that fetch this."""
+        return [number for each in self._channels.values() if concerns(each.fetch) for number in each.members]
+
     def begin_anew(self) -> None:
         """Everybody waits for an initial frame again: the source has moved to another moment. `answer` sends it."""
         for channel in self._channels.values():

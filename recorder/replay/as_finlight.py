@@ -74,6 +74,7 @@ class _Absence:
         self.wanted = wanted
         self.until_ns = NEVER_NS  # NEVER_NS: it is back, and has not subscribed yet
         self.missed: list[Article] = []
+        self.missed_bytes = 0
 
 
 class Finlight:
@@ -118,9 +119,7 @@ class Finlight:
         stream = STREAMS.get(request.path)
         if stream is None:
             return Answer(403, b'{"message":"Forbidden"}')
-        # Exact lower case, as the service reads them: X-Api-Key is no key (tests in its .NET and Java clients).
-        headers = dict(request.headers)
-        key = headers.get("x-api-key") or request.query.get("apiKey") or ""
+        key, headers = key_of(request), dict(request.headers)
         if not key or (self.keys is not None and key not in self.keys):
             return Answer(401, b'{"message":"Unauthorized"}')
         lease = _Lease(stream, key, now)
@@ -154,6 +153,15 @@ class Finlight:
                 absence.until_ns = now.monotonic_ns + self.keep_ns
         return []
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether anybody has subscribed, or had and will be back."""
+        return any(lease.wanted is not None for lease in self._leases.values()) or self.expects_somebody
+
+    @property
+    def expects_somebody(self) -> bool:
+        return bool(self._absences)
+
     def expects(self, key: str, stream: str) -> bool:
         """Whether a client with this key was on this stream and will be back."""
         return self._absence(key, stream) is not None
@@ -165,7 +173,7 @@ class Finlight:
     @property
     def kept_bytes(self) -> int:
         """How much waits for clients that will be back."""
-        return sum(len(article.frame) for absence in self._absences for article in absence.missed)
+        return sum(absence.missed_bytes for absence in self._absences)
 
     @property
     def wake_ns(self) -> int:
@@ -243,6 +251,7 @@ class Finlight:
         for absence in self._absences:
             if absence.stream in to and absence.wanted(article):
                 absence.missed.append(article)
+                absence.missed_bytes += len(article.frame)
         return [Send(to[stream], _bytes(article, stream), stream) for stream in streams]
 
     # --- to order ---------------------------------------------------------------------------------------------
@@ -259,6 +268,11 @@ class Finlight:
     def tell_all(self, payload: bytes) -> list[Output]:
         """One reply to every connection."""
         return [Send((number,), payload, lease.stream, "reply") for number, lease in self._leases.items()]
+
+
+def key_of(request: Handshake) -> str:
+    """The API key of a client, "" for none. Exact lower case, as the service reads it: X-Api-Key is no key."""
+    return dict(request.headers).get("x-api-key") or request.query.get("apiKey") or ""
 
 
 def _bytes(article: Article, stream: str) -> bytes:

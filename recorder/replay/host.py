@@ -33,12 +33,15 @@ class Host:
         faults: Faults | None = None,
         ledger: Ledger | None = None,
         backlog_bytes_max: int = BACKLOG_BYTES_MAX,
+        changed: Callable[[], None] | None = None,
     ) -> None:
+        """`changed` is called whenever anything has happened here."""
         self.imitation = imitation
         self.clock = clock
         self.faults = faults or Faults()
         self.ledger = ledger
         self.backlog_bytes_max = backlog_bytes_max
+        self.changed = changed
         self.sockets: dict[int, Socket] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -160,6 +163,7 @@ class Host:
     def _close(self, close: Close) -> None:
         socket = self.sockets.get(close.connection)
         if socket is not None and socket.protocol.state is OPEN:
+            socket.ending = True
             task = asyncio.get_running_loop().create_task(socket.end(close.code, close.reason))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -185,6 +189,8 @@ class Host:
     def _notify(self) -> None:
         for changed in self._waiters:
             changed.set()
+        if self.changed is not None:
+            self.changed()
 
 
 def response(answer: Answer) -> Response:

@@ -69,7 +69,8 @@ class Server:
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
-        self.places = dict(sorted(places.items(), key=lambda item: -len(item[0])))
+        self.places: dict[str, Place] = {}
+        self.add(places)
         self.address = address
         self.port = port
         self.compression = compression
@@ -82,6 +83,10 @@ class Server:
         self._knocking: set[Socket] = set()
         self._inside: dict[Socket, Place] = {}
         self._server: websockets_server.Server | None = None
+
+    def add(self, places: Mapping[str, Place]) -> None:
+        """More of them, before the server is entered."""
+        self.places = dict(sorted([*self.places.items(), *places.items()], key=lambda item: -len(item[0])))
 
     @property
     def url(self) -> str:
@@ -100,6 +105,7 @@ class Server:
             self.address,
             self.port,
             process_request=self._knock,
+            process_response=_with_headers,
             create_connection=Socket,
             compression="deflate" if self.compression else None,
             max_size=self.message_bytes_max,
@@ -167,6 +173,11 @@ class Server:
         socket = cast(Socket, connection)
         if (place := self._inside.get(socket)) is not None:  # else it is gone already
             await place.converse(socket)
+
+
+def _with_headers(connection: ServerConnection, _request: Request, answer: Response) -> None:
+    for name, text in cast(Socket, connection).response_headers.items():
+        answer.headers[name] = text
 
 
 def _below(path: str, prefix: str) -> bool:

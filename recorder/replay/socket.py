@@ -24,12 +24,15 @@ class Socket(ServerConnection):
     """A websockets connection that batches its writes, can be told to answer no pings, and says when it is gone."""
 
     number = 0
-    on_lost: Callable[[Socket], None] | None = None
+    response_headers: dict[str, str]  # of the 101, beside those of the protocol
+    on_lost: Callable[[Socket], None] | None = None  # called once, when nothing more can be sent
+    ending = False  # it is to be closed, and gets nothing more
     answers_pings: Callable[[], bool] | None = None
     backlog_bytes_max = BACKLOG_BYTES_MAX
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.response_headers = {}
         self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
 
@@ -40,7 +43,7 @@ class Socket(ServerConnection):
 
     def put(self, frames: bytes | memoryview) -> bool:
         """Queue encoded frames for this turn's write. False: the connection is on its way out."""
-        if self.protocol.state is not OPEN or self.transport.is_closing():
+        if self.ending or self.protocol.state is not OPEN or self.transport.is_closing():
             return False
         if not self._outbox:
             self.loop.call_soon(self.flush)
@@ -88,10 +91,20 @@ class Socket(ServerConnection):
             self.protocol.writes[:] = [data for data in self.protocol.writes if data[:1] != _PONG]
         super().send_data()
 
+    def data_received(self, data: bytes) -> None:
+        was_open = self.protocol.state is OPEN
+        super().data_received(data)
+        if was_open and self.protocol.state is not OPEN:  # TCP may go on for a while
+            self._lost()
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.on_lost is not None:
-            self.on_lost(self)
+        self._lost()
+
+    def _lost(self) -> None:
+        on_lost, self.on_lost = self.on_lost, None
+        if on_lost is not None:
+            on_lost(self)
 
 
 def encode(payload: bytes, is_text: bool, fragment_bytes_max: int | None, extensions: Sequence[Any] = ()) -> bytes:
