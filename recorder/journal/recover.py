@@ -26,7 +26,18 @@ from recorder.errors import Damaged, GroupDamaged, JournalFailed, RecorderError
 from recorder.journal.group import unpack
 from recorder.journal.pages import Pages
 from recorder.journal.standing import Standing
-from recorder.journal.store import LOST, PAGE_BYTES, SEALED, STANDING, STORE_FILE, Loss, Part, Retired, Store
+from recorder.journal.store import (
+    LOST,
+    PAGE_BYTES,
+    SEALED,
+    STANDING,
+    STORE_FILE,
+    Loss,
+    Part,
+    Retired,
+    StillEmpty,
+    Store,
+)
 
 QUARANTINE = "_quarantine"
 REBUILDING = "_rebuilding"  # the folder a new database is made in; it may be half done
@@ -73,9 +84,9 @@ def _examine(data: Path, published: int) -> Standing:
     """What is known as of the end of a whole journal; raises Damaged, with nothing changed on disk."""
     path = data / STORE_FILE
     if not path.exists() or path.stat().st_size == 0:
-        if published or part_files(data) or path.with_name(path.name + "-wal").exists():
+        if path.with_name(path.name + "-wal").exists():
             raise Damaged(f"{path} is missing")
-        return Standing()
+        return _nothing_yet(data, published)
     with path.open("rb") as file:  # before any connection: closing a file lets go all locks this process has on it
         header = file.read(len(_HEADER))
     if header != _HEADER:
@@ -83,11 +94,19 @@ def _examine(data: Path, published: int) -> Standing:
     try:
         with closing(Store.open_readonly(data)) as store, store.transaction():
             return _check(store, published)
+    except StillEmpty:
+        return _nothing_yet(data, published)
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # Python's own: text that is not UTF-8
         if code in _DAMAGE_CODES or code & 0xFF in _DAMAGE_CODES:
             raise Damaged(f"{path}: {error}") from error
         raise
+
+
+def _nothing_yet(data: Path, published: int) -> Standing:
+    if published or part_files(data):
+        raise Damaged(f"{data / STORE_FILE} is missing")
+    return Standing()
 
 
 def _check(store: Store, published: int) -> Standing:
@@ -176,7 +195,7 @@ def _copy_groups(old: Path, new: Store, sealed: int) -> tuple[list[tuple[int, in
 
 
 def _registered(data: Path) -> tuple[list[Part] | None, list[Retired], dict[str, Any]]:
-    """The registry (None: cannot be trusted), files to be deleted and every fact that can be, as the old one has them."""
+    """The registry (None: not to be trusted), files to be deleted, and facts, as far as the old database has them."""
     parts: list[Part] | None = None
     retired: list[Retired] = []
     facts: dict[str, Any] = {}

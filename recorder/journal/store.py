@@ -126,6 +126,10 @@ class Snapshot(NamedTuple):
     groups: list[Group]
 
 
+class StillEmpty(RecorderError):
+    """There is a database without tables: its recorder has just begun, or died when it had."""
+
+
 class Store:
     """One connection. Raises sqlite3.Error where SQLite cannot, Damaged where what comes is not what was put."""
 
@@ -366,7 +370,7 @@ class Store:
             self._db.executemany("DELETE FROM retired WHERE path = ?", [(path,) for path in paths])
 
     def hot_since(self) -> str | None:
-        """The hour, `YYYYMMDDHH`, before which a hot file counts only if it is registered; None: nothing is cold yet."""
+        """The hour (`YYYYMMDDHH`) before which hot files count only if registered; None: nothing is cold yet."""
         return cast("str | None", self.fact(HOT_SINCE))
 
     def let_go_position(self) -> int:
@@ -472,7 +476,7 @@ def _connect_readonly(path: Path, options: str = "") -> sqlite3.Connection:
         raise RecorderError(f"{path} has layout {layout}, this recorder reads {LAYOUT}. Use the newer recorder.")
     if layout == 0:
         db.close()
-        raise RecorderError(f"{path} is still empty. Try again when `recorder run` has started.")
+        raise StillEmpty(f"{path} is still empty. Try again when `recorder run` has started.")
     return db
 
 

@@ -268,6 +268,15 @@ def test_an_interrupted_rebuild_is_done_again_or_finished(recorded: Recorded, tm
         assert len(list((data / QUARANTINE).iterdir())) == len(damaged)
 
 
+def test_a_start_that_was_cut_short_before_there_were_tables_is_repeated(data: Path) -> None:
+    with closing(sqlite3.connect(data / STORE_FILE)) as db:
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA journal_mode = WAL")
+    store, _, opening = open_store(data, 0, Clock())
+    with closing(store):
+        assert (opening, store.durable_position()) == (Opening(), 0)
+
+
 def test_the_registry_can_be_made_again_from_names(data: Path) -> None:
     def file(name: str) -> str:
         (data / name).parent.mkdir(parents=True, exist_ok=True)
