@@ -25,6 +25,7 @@ from recorder.replay.ledger import Entry, Ledger
 TRANSIT_NS = SECOND_NS // 2
 MEMORY_NS = SECOND_NS  # the recorder's own, for pictures
 EXAMPLES_MAX = 20  # of problems that are told one by one
+COUNTS = ("sent", "recorded", "lost", "lost_in_gaps", "duplicated", "altered")
 
 Channel = tuple[str, str]  # feed, and what of the feed
 
@@ -75,7 +76,7 @@ class Verdict:
         return not (self.lost or self.duplicated or self.altered)
 
     def add(self, other: Verdict) -> None:
-        for count in ("sent", "recorded", "lost", "lost_in_gaps", "duplicated", "altered"):
+        for count in COUNTS:
             setattr(self, count, getattr(self, count) + getattr(other, count))
         self.examples = (self.examples + other.examples)[:EXAMPLES_MAX]
 

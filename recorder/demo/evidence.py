@@ -22,7 +22,11 @@ from recorder.replay.ledger import digest
 BATCH_ROWS = 10_000
 PLAIN_TIMEOUT_S = 60
 
-ROWS = "SELECT position, feed, channel, text, bytes FROM messages WHERE kind <> 'lifecycle' ORDER BY position"
+# What was fetched over REST after a gap was never a frame.
+ROWS = """
+SELECT position, feed, channel, text, bytes FROM messages
+WHERE kind <> 'lifecycle' AND coalesce(NOT contains(mark, 'rest'), true) ORDER BY position
+"""
 GAPS = "SELECT feed, channel, epoch_ns(since_at), epoch_ns(until_at) FROM gaps"
 # One line that two recordings share only if they hold the same messages under the same positions.
 FINGERPRINT = """
@@ -35,7 +39,8 @@ FROM lifecycle WHERE event = 'rotation.done'
 """
 # The gap before a channel's first proof of life and the one that the end opens belong to every recording.
 GAP_FIGURES = """
-SELECT count(*), coalesce(sum(seconds), 0) FROM gaps WHERE cause <> 'start' AND until_at IS NOT NULL
+SELECT count(*), coalesce(sum(seconds), 0), coalesce(sum(recovered), 0)::BIGINT
+FROM gaps WHERE cause <> 'start' AND until_at IS NOT NULL
 """
 PLAIN = """
 import sys, duckdb
@@ -90,13 +95,14 @@ def elsewhere(data: Path) -> Fingerprint:
 def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """Figures that the recording itself has of its rotations and gaps."""
     ((both, only_old, only_new),) = connection.execute(ROTATIONS).fetchall()
-    ((gap_count, gap_s),) = connection.execute(GAP_FIGURES).fetchall()
+    ((gap_count, gap_s, recovered),) = connection.execute(GAP_FIGURES).fetchall()
     return {
         "rotation_both": both,
         "rotation_only_old": only_old,
         "rotation_only_new": only_new,
         "gaps": gap_count,
         "gap_s": round(gap_s, 3),
+        "recovered": recovered,
     }
 
 

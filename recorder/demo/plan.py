@@ -22,6 +22,7 @@ ARTICLES_PER_S = 20.0
 REFRESH_S = 0.5
 QUOTES = ("AAPL", "MSFT", "NVDA", "TSLA", "JPM", "XOM", "SPY", "BTC-USD")
 PROFILES = ("NVDA", "JPM")
+BACKFILL = {"backfill_delay_s": 0.5, "backfill_again_s": 600.0}  # seconds after a gap, where a minute is usual
 SECRET = "demo"  # noqa: S105 - the imitation lets any key in
 
 # Who subscribes to which path of which upstream.
@@ -58,7 +59,7 @@ def upstream_options(for_s: float) -> dict[str, Any]:
     }
 
 
-def settings(for_s: float, data: Path, finlight_url: str, finance_query_url: str) -> Settings:
+def settings(for_s: float, data: Path, finlight_url: str, finlight_rest_url: str, finance_query_url: str) -> Settings:
     """What would stand in config.toml."""
     unit_s = pace(for_s)
     finlight = {"url": finlight_url, "rotate_s": 4.0 * unit_s, "overlap_s": 1.5 * unit_s, "include_content": True}
@@ -70,7 +71,7 @@ def settings(for_s: float, data: Path, finlight_url: str, finance_query_url: str
             "seal": {"interval_s": 2.0},
             "redial": {"first_s": 0.1, "max_s": 1.0, "proven_s": 0.5, "handshake_timeout_s": 5.0},
             "feeds": {
-                "news": {"kind": "finlight", **finlight},
+                "news": {"kind": "finlight", **finlight, "rest_url": finlight_rest_url, **BACKFILL},
                 "wire": {"kind": "finlight.raw", **finlight, "include_content": False},
                 "quotes": {"kind": "finance_query.quotes", "symbols": list(QUOTES), **rotated},
                 "profiles": {"kind": "finance_query.profile", "symbols": list(PROFILES), **rotated},

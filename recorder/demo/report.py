@@ -6,7 +6,7 @@ In: the run, the verdicts, the recording. Out: a dict, or text on stdout. Decide
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,17 @@ from rich.text import Text
 
 from recorder.commands import show
 from recorder.demo import evidence
-from recorder.demo.check import Channel, Verdict
+from recorder.demo.check import COUNTS, Channel, Verdict
 from recorder.demo.questions import QUESTIONS
 from recorder.demo.run import Run
 from recorder.partitions.catalog import CATALOG
 
-COLUMNS = ("sent", "recorded", "lost", "lost_in_gaps", "duplicated", "altered")
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    run: Run
     verdicts: Mapping[Channel, Verdict]
     figures: Mapping[str, Any]
+    faults: Sequence[str]
     kept: Path | None
 
     @property
@@ -50,7 +48,7 @@ class Report:
         return {
             **_counts(total),
             **self.figures,
-            "faults": self.run.faults,
+            "faults": list(self.faults),
             "feeds": {_name(channel): _counts(verdict) for channel, verdict in self.verdicts.items()},
             "examples": total.examples,
             "data": None if self.kept is None else str(self.kept),
@@ -80,7 +78,7 @@ def report(
         "other_process_agrees": here == there,
         "bytes_on_disk": evidence.size_on_disk(data),
     }
-    return Report(run, verdicts, figures, kept)
+    return Report(verdicts, figures, run.faults, kept)
 
 
 def show_answers(connection: duckdb.DuckDBPyConnection) -> None:
@@ -99,7 +97,7 @@ def show_report(told: Report) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text("\nWhat was sent and what was recorded, message by message", style="bold"))
     rows = [[_name(channel), *_counts(verdict).values()] for channel, verdict in told.verdicts.items()]
-    show.table(["feed", *COLUMNS], [*rows, ["all", *_counts(told.total).values()]])
+    show.table(["feed", *COUNTS], [*rows, ["all", *_counts(told.total).values()]])
     console.print(Text("lost_in_gaps: published while the upstream had cut us off, and a gap says so", style="dim"))
     for example in told.total.examples:
         console.print(Text(f"  {example}", style="red"))
@@ -107,8 +105,9 @@ def show_report(told: Report) -> None:
     console.print(
         f"\n{figures['rotations']} rotations, new before old: {figures['rotation_both']} messages seen on both sides, "
         f"{figures['rotation_only_old']} only on the old, {figures['rotation_only_new']} only on the new"
-        f"\n{figures['reconnects']} reconnects after {len(told.run.faults)} faults, "
+        f"\n{figures['reconnects']} reconnects after {len(told.faults)} faults, "
         f"{figures['gaps']} gaps on record with their causes, {figures['gap_s']:.1f} s in all channels together"
+        f"\n{figures['recovered']} articles that the news missed were fetched from Finlight's REST API afterwards"
         f"\n{figures['messages_per_s']} messages/s, durable {figures['durable_ms_p50']:.0f} ms (median) and "
         f"{figures['durable_ms_p99']:.0f} ms (99 %) after they came"
         f"\n{show.size(figures['bytes_on_disk'])} on disk; positions 1 to {figures['positions']} "
@@ -139,7 +138,7 @@ def _next(kept: Path | None) -> str:
 
 
 def _counts(verdict: Verdict) -> dict[str, int]:
-    return {name: getattr(verdict, name) for name in COLUMNS}
+    return {name: getattr(verdict, name) for name in COUNTS}
 
 
 def _name(channel: Channel) -> str:

@@ -47,7 +47,8 @@ async def run(for_s: float, data: Path, ledger_file: Path, story: Story, screen:
     interrupts.insist = lambda: loop.call_soon_threadsafe(task.cancel)
     try:
         async with UpstreamsProcess(ledger_file, **plan.upstream_options(for_s)) as upstreams:
-            settings = plan.settings(for_s, data, upstreams.finlight_url, upstreams.finance_query_url)
+            urls = upstreams.finlight_url, upstreams.finlight_rest_url, upstreams.finance_query_url
+            settings = plan.settings(for_s, data, *urls)
             daemon = Daemon(settings, dict.fromkeys(settings.feeds, plan.SECRET))
             result = await _record(daemon, for_s, upstreams, story, screen, asked)
         result.ledger = upstreams.ledger

@@ -67,8 +67,8 @@ class Screen:
         head = Table.grid(padding=(0, 2))
         head.add_row(
             Text("recorder demo", style="bold"),
-            ProgressBar(for_s, min(seconds, for_s), width=30),
-            f"{left_s:.0f} s left, Ctrl-C ends it now" if left_s > 0 else "stopping: everything durable, sealed",
+            ProgressBar(for_s, min(seconds, for_s), width=24),
+            f"{left_s:.0f} s left, Ctrl-C ends it" if left_s > 0 else "stopping, sealing",
         )
         journal = status["journal"]
         half_ms, most_ms = journal["durable_ms_p50"], journal["durable_ms_p99"]

@@ -75,6 +75,8 @@ def sentence(event: str, fields: dict[str, Any]) -> tuple[str, str] | None:
         case "gap.closed" if cause != "start":
             seconds = (fields["until_ns"] - fields["since_ns"]) / SECOND_NS
             return f"gap on record, {cause}", f"{who} {seconds:.2f} s"
+        case "gap.repaired" if fields.get("recovered"):
+            return "fetched over REST what was missed in a gap", f"{who} {fields['recovered']} articles"
         case "rotation.done":
             return "rotated, new before old", f"{who} ({_proof(fields)})"
         case "rotation.failed":
