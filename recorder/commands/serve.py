@@ -37,7 +37,8 @@ def main(
 ) -> int:
     """Returns 0 at SIGTERM, Ctrl-C, or if so wished when stdin closes: then whoever started it is gone.
 
-    `host` and `port` are over the settings. Raises ConfigInvalid where strangers could come in, RecorderError where it cannot listen.
+    `host` and `port` are over the settings. Raises ConfigInvalid where strangers could come in, RecorderError where it
+    cannot listen.
     """
     over = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"replay": settings.replay.model_copy(update=over)})
@@ -92,7 +93,7 @@ async def _serve(settings: Settings, who: Gate, as_json: bool, until_stdin_close
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     if until_stdin_closes:
-        loop.add_reader(0, lambda: os.read(0, 1 << 16) or stopped.set())
+        loop.add_reader(0, lambda: None if os.read(0, 1 << 16) else stopped.set())
     try:
         await server.__aenter__()
     except OSError as error:

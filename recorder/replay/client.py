@@ -124,6 +124,8 @@ class Client:
 
     async def received(self, message: str | bytes) -> None:
         """An operation, or what is none."""
+        if self._leaving is not None:
+            return
         if not self._rate.allows(self._sessions.clock.monotonic_ns()):
             self._sessions.counts["clients_flooding_total"] += 1
             self._close(1008, f"more than {self._sessions.limits.messages_per_s_max} messages a second")

@@ -1,0 +1,161 @@
+"""`recorder serve` as a process: what it prints, who may come in, its pages, its limits, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket as sockets
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from recorder.commands import serve
+from recorder.errors import ConfigInvalid
+from recorder.settings import Replay
+
+TOKEN = {"RECORDER_SECRET_REPLAY": "0123456789abcdef"}
+
+
+@asynccontextmanager
+async def serving(data: Path, **environ: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "recorder", "serve", "--port", "0", "--json", "--data", str(data),
+        env={"PATH": "/usr/bin:/bin", **environ}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            assert process.stdout is not None
+            told = orjson.loads(await process.stdout.readline())
+            yield f"{told['host']}:{told['port']}", process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def page(at: str, path: str, **headers: str) -> tuple[int, bytes]:
+    def get() -> tuple[int, bytes]:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"http://{at}{path}", headers=headers)) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read()
+
+    return await asyncio.to_thread(get)
+
+
+@pytest.mark.slow
+async def test_it_plays_tells_how_it_is_and_ends_politely(recording: Path) -> None:
+    async with serving(recording) as (at, process):
+        async with connect(f"ws://{at}/replay?speed=max&kinds=all&on_gap=skip&session=demo") as client:
+            texts = [orjson.loads(text) async for text in client]
+        assert [told["position"] for told in texts if "position" in told] == list(range(1, 11))
+        assert texts[-1]["end"]["sent"]["messages"] == 10
+
+        async with connect(f"ws://{at}/session/demo/replay?paused=true"):
+            code, body = await page(at, "/status")
+            told = orjson.loads(body)
+            assert code == 200
+            assert told["running"] is False
+            assert told["replay"]["messages_sent_total"] == 10
+            assert [(each["name"], each["status"]) for each in told["replay"]["sessions"]] == [("demo", "paused")]
+            assert told["replay"]["limits"]["sessions_max"] == 32
+        code, body = await page(at, "/healthz")
+        assert (code, b"serving a recording" in body) == (200, True)
+        code, body = await page(at, "/metrics")
+        assert (code, b"\nrecorder_replay_messages_sent_total 10.0\n" in body) == (200, True)
+        assert (await page(at, "/nowhere"))[0] == 404
+
+        async with connect(f"ws://{at}/replay?paused=true") as client:
+            process.send_signal(signal.SIGTERM)
+            texts = [orjson.loads(text) async for text in client]
+            assert texts[-1]["end"]["cause"] == "the server stops"
+            assert client.close_code == 1000
+        _, talk = await process.communicate()
+        assert (process.returncode, b"Traceback" in talk) == (0, False), talk
+
+
+@pytest.mark.slow
+async def test_with_a_token_nobody_comes_in_without_and_it_is_never_told(recording: Path) -> None:
+    async with serving(recording, RECORDER_REPLAY__TOKEN="replay", **TOKEN) as (at, process):
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"ws://{at}/replay", additional_headers=headers)
+            assert refused.value.response.status_code == 401
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://{at}/replay?token=0123456789abcdef", origin="https://example.com")  # type: ignore[arg-type]
+        assert refused.value.response.status_code == 403
+        assert (await page(at, "/status"))[0] == 401
+        assert (await page(at, "/healthz"))[0] == 200
+        code, body = await page(at, "/status", Authorization="Bearer 0123456789abcdef")
+        assert (code, orjson.loads(body)["replay"]["turned_away_total"]) == (200, 4)
+        async with connect(f"ws://{at}/replay?token=0123456789abcdef&speed=max") as client:
+            texts = [text async for text in client]
+        process.terminate()
+        out, talk = await process.communicate()
+        assert b"0123456789abcdef" not in body + b"".join(str(text).encode() for text in texts) + out + talk
+
+
+@pytest.mark.slow
+async def test_clients_beyond_the_limits_are_turned_away_and_counted(recording: Path) -> None:
+    limits = {"LISTENERS_MAX": "2", "SESSIONS_MAX": "1", "MESSAGES_PER_S_MAX": "5", "MESSAGE_BYTES_MAX": "2048"}
+    async with serving(recording, **{f"RECORDER_REPLAY__{name}": value for name, value in limits.items()}) as (at, _):
+        async with connect(f"ws://{at}/replay?paused=true") as first:
+            async with connect(f"ws://{at}/replay?paused=true") as second:
+                with pytest.raises(ConnectionClosed):
+                    await second.recv()
+                assert (second.close_code, "sessions_max" in (second.close_reason or "")) == (1013, True)
+            await second.wait_closed()
+            async with connect(f"ws://{at}/replay?session=shared") as second:
+                assert second.state.name in ("OPEN", "CLOSED", "CLOSING")
+            for _ in range(50):
+                await first.send('{"op":"state"}')
+            await first.wait_closed()
+            assert first.close_code == 1008
+        async with connect(f"ws://{at}/replay?paused=true") as large:
+            await large.send("x" * 3000)
+            await large.wait_closed()
+            assert large.close_code == 1009
+        async with connect(f"ws://{at}/replay?paused=true&session=a") as one, connect(f"ws://{at}/session/a/replay"):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"ws://{at}/session/a/replay")
+            assert refused.value.response.status_code == 503
+            assert one.state.name == "OPEN"
+        told: dict[str, Any] = orjson.loads((await page(at, "/status"))[1])["replay"]
+        assert told["clients_flooding_total"] == 1
+        assert told["sessions_refused_total"] == 2
+        assert told["turned_away_total"] == 1
+
+
+@pytest.mark.slow
+async def test_a_port_in_use_is_a_sentence(recording: Path) -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as taken:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "recorder", "serve", "--port", str(taken.getsockname()[1]), "--data", str(recording),
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, talk = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b"cannot listen on 127.0.0.1" in talk
+    assert b"Traceback" not in talk
+
+
+def test_an_address_that_others_can_reach_needs_a_token_and_origins() -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        serve.gate(Replay(host="0.0.0.0"), {})
+    assert [problem.split()[0] for problem in refused.value.problems] == ["replay.token", "replay.origins"]
+    with pytest.raises(ConfigInvalid, match="RECORDER_SECRET_REPLAY"):
+        serve.gate(Replay(host="0.0.0.0", token="replay", origins=["https://example.com"]), {})
+    with pytest.raises(ConfigInvalid, match="openssl rand"):
+        serve.gate(Replay(token="replay"), {"RECORDER_SECRET_REPLAY": "short"})
+    serve.gate(Replay(host="0.0.0.0", token="replay", origins=["https://example.com"]), TOKEN)
+    serve.gate(Replay(), {})
