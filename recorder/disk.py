@@ -41,6 +41,15 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def forget_cached(path: Path) -> None:
+    """Let whoever reads a durable file next read what the disk holds, rather than what the kernel remembers."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def sweep(folder: Path) -> int:
     """Remove what a writer that died left aside below `folder`. Returns how many files."""
     left = list(folder.rglob(f"{ASIDE}*"))

@@ -4,7 +4,8 @@ In: tables, positions and receive times. Out: paths and back again. A name carri
 what the file covers, so doing a piece of work twice writes the same name twice, and an index can be made from names.
 
     <table>/hot/hour=2026112119/<first>-<last>.parquet            what one seal made, positions with 20 digits
-    <table>/cold/date=2026-11-21/…                                compacted (another file's job)
+    <table>/cold/date=2026-11-21/hour=19/<first>-<last>.parquet   an hour of those, when it is over
+    <table>/cold/date=2026-11-21/<first>-<last>.parquet           the hours of a day that is over: as it stays
     <table>/hot/hour=0000000000/…                                 the seed: no rows, so that no glob is empty
     <table>/_views/catalogue-expired-please-reconnect-….parquet   the sentinel of a generation: no rows
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -64,6 +65,13 @@ def hot_path(table: str, hour: str, first: int, last: int) -> str:
     return f"{table}/hot/hour={hour}/{first:0{POSITION_DIGITS}}-{last:0{POSITION_DIGITS}}.parquet"
 
 
+def cold_path(table: str, hour: str, first: int, last: int, *, day: bool) -> str:
+    """The path of what compaction made of positions first to last, of that hour or of the day it belongs to."""
+    date = f"{hour[:4]}-{hour[4:6]}-{hour[6:8]}"
+    folder = f"{table}/cold/date={date}" + ("" if day else f"/hour={hour[8:]}")
+    return f"{folder}/{first:0{POSITION_DIGITS}}-{last:0{POSITION_DIGITS}}.parquet"
+
+
 def hot_glob(table: str) -> str:
     """Every hot file of a table, and its seed."""
     return f"{table}/hot/hour=*/*.parquet"
@@ -84,10 +92,21 @@ def table_of(path: str) -> str:
     return PurePosixPath(path).parts[0]
 
 
+def is_hot(path: str) -> bool:
+    """Whether a seal made it, and no compaction yet."""
+    return path.split("/")[1:2] == ["hot"]
+
+
 def hour_in(path: str) -> str | None:
-    """The hour of a hot part, None for any other path."""
-    folder = PurePosixPath(path).parts[-2:-1]
-    return folder[0].removeprefix("hour=") if folder and folder[0].startswith("hour=") else None
+    """The hour of a part that holds one hour, hot or cold; None for a whole day's and for any other path."""
+    folders = dict(folder.split("=", 1) for folder in path.split("/") if "=" in folder)
+    hour = folders.get("hour")
+    return None if hour is None else folders.get("date", "").replace("-", "") + hour
+
+
+def next_hour(hour: str) -> str:
+    """The hour behind an hour, both `YYYYMMDDHH`."""
+    return f"{datetime.strptime(hour + '+0000', '%Y%m%d%H%z') + timedelta(hours=1):%Y%m%d%H}"
 
 
 def positions_in(path: str) -> tuple[int, int] | None:

@@ -112,6 +112,7 @@ class Table:
     rows: Callable[[Any, str], Iterable[Row]]
     kind: Kind = Kind.DATA
     carried: tuple[Column, ...] = ()  # columns of `messages` that stand in every row, beside COMMON
+    clustered_by: tuple[str, ...] = ()  # what stands together in a day's file, where a frame has many rows
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -168,29 +169,33 @@ MESSAGES_SCHEMA = arrow_schema(MESSAGES, MESSAGE_COLUMNS)
 
 DATA_PAGE_BYTES = 4 << 20
 PAGE_CUT_ROWS = 64  # a page may end behind so many rows: with Arrow's 1,024, one of /market's frames would have 43 MB
-# Free choice between 10 k and 360 k for size; a replay that begins in the middle decodes up to one, 15 ms of this size
-# and 25 ms of 122,880 (250-byte messages), and DuckDB aggregates both equally fast.
-ROW_GROUP_ROWS = 30_720
+ROW_GROUP_ROWS = 122_880  # free choice between 10 k and 360 k by measurement; DuckDB's own, so its threads divide well
+FAST_LEVEL = 3  # of zstd, for what is soon written anew
 
 
 def write(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
     """Write one Parquet file with the measured encodings. The same table gives the same bytes."""
+    pq.write_table(table, path, row_group_size=ROW_GROUP_ROWS, **how_to_write(columns, FAST_LEVEL))
+
+
+def how_to_write(columns: Iterable[Column], level: int, *, clustered: bool = False) -> dict[str, Any]:
+    """What pyarrow's writers are told. `level` is zstd's; `clustered`: rows are not in order of position."""
     columns = tuple(columns)
     plain = [column.name for column in columns if column.encoding == "plain"]
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=[leaf for c in columns if c.encoding == "dictionary" for leaf in _leaves(c.name, c.type)],
-        column_encoding={c.name: "DELTA_BINARY_PACKED" for c in columns if c.encoding == "delta"},
+    # Clustered, the same few times come again and again: 3 bytes a row less than their differences take.
+    encodings = {c.name: "dictionary" if clustered and c is RECEIVED_AT else c.encoding for c in columns}
+    dictionary = [c for c in columns if encodings[c.name] == "dictionary"]
+    return {
+        "compression": "zstd",
+        "compression_level": level,
+        "use_dictionary": [leaf for c in dictionary for leaf in _leaves(c.name, c.type)],
+        "column_encoding": {name: "DELTA_BINARY_PACKED" for name, how in encodings.items() if how == "delta"},
         # Least and greatest of a long text serve no query, and would be kept in the file's footer.
-        write_statistics=[leaf for c in columns if c.name not in plain for leaf in _leaves(c.name, c.type)],
-        data_page_size=DATA_PAGE_BYTES,
-        write_batch_size=PAGE_CUT_ROWS,
-        row_group_size=ROW_GROUP_ROWS,
-        write_page_checksum=True,
-    )
+        "write_statistics": [leaf for c in columns if c.name not in plain for leaf in _leaves(c.name, c.type)],
+        "data_page_size": DATA_PAGE_BYTES,
+        "write_batch_size": PAGE_CUT_ROWS,
+        "write_page_checksum": True,
+    }
 
 
 def _leaves(path: str, of: pa.DataType) -> Iterator[str]:

@@ -8,7 +8,6 @@ registered or forgotten. Noting, registering and forgetting is the recorder's jo
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -142,11 +141,7 @@ def _write_verified(rows: pa.Table, columns: Sequence[Column], aside: Path) -> N
     """Write, and read back what the disk holds rather than what the kernel remembers."""
     schema.write(rows, columns, aside)
     disk.sync(aside)
-    descriptor = os.open(aside, os.O_RDONLY)
-    try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)
+    disk.forget_cached(aside)
     try:
         with pq.ParquetFile(aside, page_checksum_verification=True) as file:
             same = _same(file, rows)

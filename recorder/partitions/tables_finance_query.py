@@ -81,6 +81,7 @@ QUOTES = Table(
     (QUOTES_KIND,),
     (_SYMBOL, _NAME, *_MOVE, *_EXTENDED, _LOGO),
     _quotes,
+    clustered_by=("symbol",),
 )
 
 
@@ -191,6 +192,7 @@ SIMILAR = Table(
     (_SYMBOL, _NAME, *_MOVE, *_EXTENDED, _LOGO),
     _similar,
     carried=(CHANNEL,),
+    clustered_by=("symbol",),
 )
 
 
@@ -238,6 +240,7 @@ MOVERS = Table(
         *_MOVE,
     ),
     _movers,
+    clustered_by=("list", "symbol"),
 )
 INDICES = Table(
     "indices",
@@ -262,6 +265,7 @@ INDICES = Table(
         ),
     ),
     _indices,
+    clustered_by=("name",),
 )
 SECTORS = Table(
     "sectors",
