@@ -216,6 +216,8 @@ class Channel:
                     self._log.commands.append(Say(link.number, text))
                 case HangUp(code, reason, cause):
                     self._let_go(link, code, reason, cause)
+                    if link is self._serving and not (self._rotation and self._rotation.new.proven):
+                        self._open_gap(link, cause, now)  # a dead peer takes 2 s more to be let go
                 case RetryAfter(seconds, cause, loud):
                     self._wait(link, seconds, cause, loud, now)
                 case Suspect(cause):
@@ -300,10 +302,13 @@ class Channel:
         else:
             self._serving = None
             self._redial.ended(link.proven_ns, now)
-        # What proves a snapshot channel to be alive is data and nothing else.
+        self._open_gap(link, cause, now)
+        return self._wait_s(self._redial, now)
+
+    def _open_gap(self, link: Link, cause: str, now: Moment) -> None:
+        """From the link's last proof of life on. Of a snapshot channel, that is data and nothing else."""
         proof_ns = link.last_data_ns if self.subscription.snapshots else link.last_received_ns
         self._log.open_gap(proof_ns or now.utc_ns, cause)
-        return self._wait_s(self._redial, now)
 
     def _wait_s(self, redial: Redial, now: Moment) -> float:
         return round(max(0, self._dial_ns(redial, now) - now.monotonic_ns) / SECOND_NS, 3)

@@ -223,6 +223,31 @@ def test_a_kick_waits_as_long_as_told() -> None:
     assert life.gaps[-1] == ("gap.opened", "kicked")
 
 
+def test_a_connection_we_hang_up_is_a_gap_at_once_however_long_the_peer_takes_to_go() -> None:
+    life = Life().receiving()
+    life.later(60)
+    life.hears(1, "kick 0")
+    assert life.channel.gap == Gap(life.now.utc_ns, "kicked")
+    life.later(2)
+    life.closed(1, 1006, by_us=True)
+    assert life.gaps[-1:] == [("gap.opened", "kicked")]
+
+
+def test_hanging_up_one_of_two_connections_is_no_gap_while_the_other_is_proven() -> None:
+    life = Life().receiving()
+    life.later(6600)
+    life.opened(2)
+    life.hears(2, "kick 0")
+    assert life.channel.gap is None
+    life.closed(2, 4003, by_us=True)
+    life.later(60)
+    life.opened(3)
+    life.hears(3, "alive")
+    life.hears(1, "kick 0")
+    life.closed(1, 4003, by_us=True)
+    assert life.channel.gap is None
+
+
 def test_rotation_is_new_before_old_and_no_gap() -> None:
     life = Life().receiving()
     life.hears(1, "a")
