@@ -5,6 +5,7 @@ In: the run, the verdicts, the recording. Out: a dict, or text on stdout. Decide
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,10 +84,10 @@ def report(
 
 def show_answers(connection: duckdb.DuckDBPyConnection) -> None:
     """Each question with its answer."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else show.PIPE_COLUMNS)
+    console = _console()
     for question in QUESTIONS:
         console.print(Text(f"\n{question.title}", style="bold"))
-        console.print(Text(question.sql, style="dim"))
+        console.print(Text(question.sql.strip(), style="dim"))
         answer = connection.execute(question.sql)
         columns = [column[0] for column in answer.description or ()]
         show.table(columns, answer.fetchall())
@@ -94,7 +95,7 @@ def show_answers(connection: duckdb.DuckDBPyConnection) -> None:
 
 def show_report(told: Report) -> None:
     """The check, the figures, the verdict and what to try next."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     console.print(Text("\nWhat was sent and what was recorded, message by message", style="bold"))
     rows = [[_name(channel), *_counts(verdict).values()] for channel, verdict in told.verdicts.items()]
     show.table(["feed", *COUNTS], [*rows, ["all", *_counts(told.total).values()]])
@@ -102,39 +103,47 @@ def show_report(told: Report) -> None:
     for example in told.total.examples:
         console.print(Text(f"  {example}", style="red"))
     figures = told.figures
-    console.print(
+    lines = [
         f"\n{figures['rotations']} rotations, new before old: {figures['rotation_both']} messages seen on both sides, "
-        f"{figures['rotation_only_old']} only on the old, {figures['rotation_only_new']} only on the new"
-        f"\n{figures['reconnects']} reconnects after {len(told.faults)} faults, "
-        f"{figures['gaps']} gaps on record with their causes, {figures['gap_s']:.1f} s in all channels together"
-        f"\n{figures['recovered']} articles that the news missed were fetched from Finlight's REST API afterwards"
-        f"\n{figures['messages_per_s']} messages/s, durable {figures['durable_ms_p50']:.0f} ms (median) and "
-        f"{figures['durable_ms_p99']:.0f} ms (99 %) after they came"
-        f"\n{show.size(figures['bytes_on_disk'])} on disk; positions 1 to {figures['positions']} "
+        f"{figures['rotation_only_old']} only on the old, {figures['rotation_only_new']} only on the new",
+        f"{figures['reconnects']} reconnects after {len(told.faults)} faults, "
+        f"{figures['gaps']} gaps on record with their causes, {figures['gap_s']:.1f} s in all channels together",
+        f"{figures['messages_per_s']} messages/s, durable {figures['durable_ms_p50']:.0f} ms (median) and "
+        f"{figures['durable_ms_p99']:.0f} ms (99 %) after they came",
+        f"{show.size(figures['bytes_on_disk'])} on disk; positions 1 to {figures['positions']} "
         f"{'without a hole' if figures['positions_dense'] else 'HAVE HOLES OR DOUBLES'}, and plain DuckDB in another "
-        f"process sees {'the same' if figures['other_process_agrees'] else 'SOMETHING ELSE'}"
-    )
+        f"process sees {'the same' if figures['other_process_agrees'] else 'SOMETHING ELSE'}",
+    ]
+    if figures["recovered"]:
+        lines.insert(2, f"{figures['recovered']} of the articles missed were fetched from the REST API afterwards")
+    console.print("\n".join(lines))
     if told.exit_code == 0:
         console.print(Text("\nNothing was lost and nothing doubled outside the recorded gaps.", style="bold green"))
     else:
         console.print(Text("\nThe recording is not what was sent. This is a bug; please report it.", style="bold red"))
-    console.print(_next(told.kept))
+    console.print(_next(told.kept), markup=False, soft_wrap=True)
 
 
-_FOR_REAL = "To record for real: name your feeds in config.toml, then  recorder check && recorder run"
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else show.PIPE_COLUMNS)
 
 
 def _next(kept: Path | None) -> str:
     if kept is None:
-        return f"\nThe recording is gone. To keep one and ask it yourself:  recorder demo --keep demo-data\n{_FOR_REAL}"
-    tries = (
-        f'recorder sql --data {kept} "FROM coverage"',
-        f"recorder tail --data {kept} --feed news -n 3",
-        f"recorder gaps --data {kept}",
-        f"recorder verify --data {kept}",
-        f"duckdb -readonly {kept / CATALOG}",
+        lines = ["\nThis recording is gone now. To keep one and ask it yourself:", "  recorder demo --keep demo-data"]
+    else:
+        data = shlex.quote(str(kept))
+        lines = [
+            "\nThe recording is kept. Try",
+            f'  recorder sql --data {data} "FROM coverage"',
+            f"  recorder tail --data {data} --feed news -n 3",
+            f"  recorder gaps --data {data}",
+            f"  recorder verify --data {data}",
+            f"  duckdb -readonly {shlex.quote(str(kept / CATALOG))}",
+        ]
+    return "\n".join(
+        [*lines, "To record for real, name your feeds in config.toml, then", "  recorder check && recorder run"]
     )
-    return "\n".join((f"\nThe recording is in {kept}. Try", *(f"  {each}" for each in tries), _FOR_REAL))
 
 
 def _counts(verdict: Verdict) -> dict[str, int]:

@@ -92,12 +92,12 @@ def test_a_kept_demo_tells_what_happened_and_can_be_asked(demo: Demo, tmp_path: 
     code, out, err = demo.run("--for", FOR_S, "--keep", str(kept))
     assert code == 0
     assert "Nothing was lost and nothing doubled" in out
-    for title in ("Last prices", "Bars of five seconds", "News, each with the price", "Rotations", "Gaps"):
+    for title in ("Last prices", "Bars of five seconds", "News, each with the price", "Rotations of", "Gaps"):
         assert title in out
     assert "Finlight closes every connection with 1001" in err
     assert "Traceback" not in err
     assert list(demo.temporary.iterdir()) == []
-    for command in (["verify"], ["gaps", "--json"], ["sql", "SELECT count(*) FROM articles"]):
+    for command in (["verify"], ["gaps", "--json"], ["sql", "FROM coverage"]):
         asked = [sys.executable, "-m", "recorder", *command, "--data", str(kept)]
         assert subprocess.run(asked, capture_output=True, check=False).returncode == 0, command
 
