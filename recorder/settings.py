@@ -56,6 +56,34 @@ class Seal(Section):
     bytes_max: int = Field(64 << 20, ge=1 << 20)
 
 
+class Compact(Section):
+    interval_s: float = Field(600.0, ge=0.2, le=86_400)
+    level: int = Field(19, ge=1, le=19)
+    grace_s: float = Field(86_400.0, ge=0)
+
+
+def _feed_name(name: str) -> str:
+    if not FEED_NAME.fullmatch(name):
+        raise ValueError("is no name for a feed: a small letter first, then small letters, digits, _ and -, at most 63")
+    if name == RECORDER_FEED:
+        raise ValueError("is the name of the recorder's own entries; choose another")
+    return name
+
+
+FeedName = Annotated[str, AfterValidator(_feed_name)]
+
+
+class Retain(Section):
+    days: float = Field(0.0, ge=0)
+    bytes_max: int = Field(0, ge=0)
+    feeds: dict[FeedName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is ever let go."""
+        return bool(self.days or self.bytes_max or self.feeds)
+
+
 class Redial(Section):
     first_s: float = Field(0.5, gt=0)
     max_s: Annotated[float, _compared("at least", ge, "first_s")] = Field(30.0, gt=0)
@@ -247,14 +275,6 @@ class Hours(FinanceQuery):
 AnyFeed = Annotated[Finlight | Quotes | Profile | Market | Hours, Field(discriminator="kind")]
 
 
-def _feed_name(name: str) -> str:
-    if not FEED_NAME.fullmatch(name):
-        raise ValueError("is no name for a feed: a small letter first, then small letters, digits, _ and -, at most 63")
-    if name == RECORDER_FEED:
-        raise ValueError("is the name of the recorder's own entries; choose another")
-    return name
-
-
 class Settings(Section):
     """The whole of config.toml."""
 
@@ -263,9 +283,11 @@ class Settings(Section):
     seal: Seal = Seal()
     redial: Redial = Redial()
     disk: Disk = Disk()
+    compact: Compact = Compact()
+    retain: Retain = Retain()
     limits: Limits = Limits()
     replay: Replay = Replay()
-    feeds: dict[Annotated[str, AfterValidator(_feed_name)], AnyFeed] = Field(default_factory=dict)
+    feeds: dict[FeedName, AnyFeed] = Field(default_factory=dict)
 
     @field_validator("limits")
     @classmethod

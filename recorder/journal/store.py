@@ -66,7 +66,8 @@ PRAGMA user_version = {LAYOUT};
 COMMIT;
 """
 SEALED, INTENDED, STANDING, LOST = "sealed_position", "intended_seal", "standing", "lost"
-INTENDED_COLD, HOT_SINCE, LET_GO = "intended_compaction", "hot_since", "let_go_position"
+INTENDED_COLD, HOT_SINCE = "intended_compaction", "hot_since"
+LET_GO, FEEDS_LET_GO = "let_go_position", "feeds_let_go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +373,14 @@ class Store:
     def hot_since(self) -> str | None:
         """The hour (`YYYYMMDDHH`) before which hot files count only if registered; None: nothing is cold yet."""
         return cast("str | None", self.fact(HOT_SINCE))
+
+    def feeds_let_go(self) -> dict[str, int]:
+        """The same by name of feed, for those of which messages were let go alone."""
+        return self.fact(FEEDS_LET_GO) or {}
+
+    def let_go_of_feed(self, feed: str, position: int) -> None:
+        """Nothing of this feed is left up to a position."""
+        self.set_fact(FEEDS_LET_GO, self.feeds_let_go() | {feed: position})
 
     def let_go_position(self) -> int:
         """Messages at or below it were let go on purpose; 0 for none."""

@@ -34,26 +34,25 @@ def refresh(data: Path, shown: str) -> str:
     """Publish the catalogue unless `shown` is its generation already. Returns the generation."""
     store = Store.open_readonly(data)
     try:
-        paths = [part.path for part in store.parts()]
+        with store.transaction():
+            paths, hot_since = [part.path for part in store.parts()], store.hot_since()
     finally:
         store.close()
-    return publish_catalog(data, paths, shown)
+    return publish_catalog(data, paths, hot_since, shown)
 
 
-def publish_catalog(data: Path, parts: Iterable[str] = (), shown: str = "") -> str:
+def publish_catalog(data: Path, parts: Iterable[str] = (), hot_since: str | None = None, shown: str = "") -> str:
     """Write the catalogue for these registered parts (paths relative to `data`). Returns its generation.
 
     The generation is a hash of all it says, so publishing the same again expires nobody. Needed at the start of a
-    recorder (a new version, a directory that has moved) and when parts became cold; not for new hot parts.
+    recorder (a new version, a directory that has moved) and when parts became cold or went; not for new hot parts.
     """
     data = data.resolve()
-    cold, hot_since = divide(parts)
+    listed, bound = divide(parts, hot_since)
 
     def sources(generation: str) -> dict[str, str]:
         return {
-            stored.name: views.published(
-                data, stored, cold.get(stored.name, ()), hot_since.get(stored.name, layout.FIRST_HOUR), generation
-            )
+            stored.name: views.published(data, stored, listed.get(stored.name, ()), bound, generation)
             for stored in STORED
         }
 
@@ -67,17 +66,20 @@ def publish_catalog(data: Path, parts: Iterable[str] = (), shown: str = "") -> s
     return generation
 
 
-def divide(parts: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The cold parts of each table that has any, and the first hour of its hot ones: what is before became cold."""
-    cold: dict[str, list[str]] = {}
-    hours: dict[str, str] = {}
-    for path in sorted(parts):
-        table, hour = layout.table_of(path), layout.hour_in(path)
-        if hour is None:
-            cold.setdefault(table, []).append(path)
-        else:
-            hours[table] = min(hour, hours.get(table, hour))
-    return cold, {table: hours.get(table, layout.FIRST_HOUR) for table in cold}
+def divide(parts: Iterable[str], hot_since: str | None) -> tuple[dict[str, list[str]], str]:
+    """What is listed of each table, and the hour from which on hot files are found by their glob: none is both.
+
+    `hot_since`: files of earlier hours may have been replaced and still be there, so only registered ones count. Where
+    something is cold and nobody knows since when (a registry made again from names), every file is listed.
+    """
+    paths = sorted(parts)
+    if hot_since is None:
+        hot_since = layout.FIRST_HOUR if all(map(layout.is_hot, paths)) else layout.LAST_HOUR
+    listed: dict[str, list[str]] = {}
+    for path in paths:
+        if not layout.is_hot(path) or (layout.hour_in(path) or "") < hot_since:
+            listed.setdefault(layout.table_of(path), []).append(path)
+    return listed, hot_since
 
 
 def connect(data: Path) -> duckdb.DuckDBPyConnection:

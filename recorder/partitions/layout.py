@@ -29,6 +29,7 @@ POSITION_DIGITS = 20  # as wide as an unsigned 64-bit number, so that names sort
 
 SEED_HOUR = "0000000000"  # below every bound, so the seed is listed and never opened
 FIRST_HOUR = "1970010100"  # the bound of a hot glob while nothing has become cold
+LAST_HOUR = "9999123123"  # the bound of one that shows nothing
 
 _NAME = re.compile(r"(\d{20})-(\d{20,})\.parquet")
 

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
@@ -25,6 +22,7 @@ from recorder.clock import SECOND_NS, Clock
 from recorder.errors import RecorderError
 from recorder.journal.store import Store
 from recorder.partitions import catalog
+from recorder.partitions.apart import settle_down
 from recorder.partitions.seal import Sealed, Step, no_step, plan, seal
 
 NICENESS = 10
@@ -66,7 +64,7 @@ class Report:
 
 def worker_pool() -> Executor:
     """One process that works beside the recorder, yields to it and ends with it."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_settle_down)
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=settle_down, initargs=(NICENESS,))
 
 
 class Sealer:
@@ -104,9 +102,14 @@ class Sealer:
             await self._forget()  # what a recorder that died had registered only
             while (span := await self._work(partial(plan, self._data, self._bytes_max, until))) is not None:
                 await self._round(*span, report)
-            self._shown = await self._work(partial(catalog.refresh, self._data, self._shown))
+            await self._show()
             report.seconds = (self._clock.now().monotonic_ns - began.monotonic_ns) / SECOND_NS
             return report
+
+    async def show(self) -> str:
+        """Have the catalogue say what is registered now. Returns its generation."""
+        async with self._turn:
+            return await self._show()
 
     async def close(self) -> None:
         """Let the working process go; it ends what it is doing first."""
@@ -127,6 +130,10 @@ class Sealer:
         await self._forget()
         report.add(sealed)
 
+    async def _show(self) -> str:
+        self._shown = await self._work(partial(catalog.refresh, self._data, self._shown))
+        return self._shown
+
     async def _forget(self) -> None:
         while await self._writer.call(lambda store: store.forget_sealed(FORGET_GROUPS)):
             self._step("forgot some")
@@ -145,18 +152,3 @@ class Sealer:
             f"the process that seals {self._data} died {TRIES_MAX} times, perhaps for want of memory. "
             "Lower seal.bytes_max; nothing is lost, the journal keeps what is not sealed."
         )
-
-
-def _settle_down() -> None:
-    """In the new process: yield to the recorder, leave signals to it, and do not outlive it."""
-    os.nice(NICENESS)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()  # a recorder that was killed leaves the pool's pipes open in here, so nothing else would tell
-        os._exit(1)

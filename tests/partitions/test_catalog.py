@@ -103,7 +103,7 @@ def test_cold_parts_stand_for_the_hot_ones_before_them(sealed: Path) -> None:
     later = layout.hot_path("messages", "2026112120", 101, 120)
     with read_only(sealed) as old:
         before = publish_catalog(sealed)
-        after = publish_catalog(sealed, [str(cold.relative_to(sealed)), later])
+        after = publish_catalog(sealed, [str(cold.relative_to(sealed)), later], "2026112120")
         assert before != after
         with read_only(sealed) as new:
             assert new.sql(COUNTS).fetchall() == [(100, 100, 100)]
