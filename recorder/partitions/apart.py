@@ -77,7 +77,8 @@ def _work(to: Connection, task: Callable[[], Any], niceness: int) -> None:
 
 def settle_down(niceness: int) -> None:
     """In a new process: yield to the recorder, leave signals to it, and do not outlive it."""
-    os.nice(niceness)
+    with suppress(OSError):  # a sandbox may forbid it: then it does not yield, but it works
+        os.nice(niceness)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
