@@ -13,6 +13,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ DISK_EVERY_S = 1.0
 SERVICE_EVERY_S = 1.0
 RHYTHM_EVERY_S = 3600.0
 RHYTHM_FACT = "rhythm"
+STOPPING_S = 8.0  # for the last commit, and for the last seal: a stop takes seconds, however much is not sealed
 FAREWELL_S = 2.0  # how long an upstream may take to answer our close, at a stop
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
 WARNINGS = (
@@ -186,8 +188,11 @@ class Daemon:
         await self.repairs.stop()
         if self.journal.failed is None:
             await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in (*self.keepers, *self._leaving)))
-            await self.journal.wait_durable(self._note("recorder.stopped", cause=self._why))
-            await self._seal_job.once()
+            last = self._note("recorder.stopped", cause=self._why)
+            with suppress(TimeoutError):  # a full disk: closing the journal says so
+                await asyncio.wait_for(self.journal.wait_durable(last), STOPPING_S)
+            with suppress(TimeoutError):  # the next start seals the rest
+                await asyncio.wait_for(self._seal_job.once(), STOPPING_S)
         await Job("status", STATUS_EVERY_S, self._write_status).once()
         await self.sealer.close()
         await self.journal.close()
