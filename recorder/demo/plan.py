@@ -22,7 +22,8 @@ ARTICLES_PER_S = 20.0
 REFRESH_S = 0.5
 QUOTES = ("AAPL", "MSFT", "NVDA", "TSLA", "JPM", "XOM", "SPY", "BTC-USD")
 PROFILES = ("NVDA", "JPM")
-BACKFILL = {"backfill_delay_s": 0.5, "backfill_again_s": 600.0}  # seconds after a gap, where a minute is usual
+# Half a second after a gap, where a minute is usual; and a gap every few seconds asks more often than a plan allows.
+BACKFILL = {"backfill_delay_s": 0.5, "backfill_requests_per_day_max": 1_000_000}
 SECRET = "demo"  # noqa: S105 - the imitation lets any key in
 
 # Who subscribes to which path of which upstream.
