@@ -220,20 +220,36 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
 @as_json
 @click.option("--host", metavar="ADDRESS", help="Listen here, over the configured one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The same; 0: any that is free.")
+@click.option("--from", "from_", metavar="MOMENT", help="Where /finlight, /quotes, … begin.  [default: live]")
+@click.option("--speed", metavar="SPEED", help="Their pace: 1, 60, max, ….  [default: 1]")
 @click.option("--until-stdin-closes", is_flag=True, hidden=True)
 def serve(
-    config: Path | None, data: Path | None, as_json: bool, host: str | None, port: int | None, until_stdin_closes: bool
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    host: str | None,
+    port: int | None,
+    from_: str | None,
+    speed: str | None,
+    until_stdin_closes: bool,
 ) -> int:
     """Play the recording to WebSocket clients, until SIGTERM or Ctrl-C. Only reads; says where on stdout.
+
+    /replay is for clients that know it. /finlight, /quotes, /profile/SYMBOL, /market and /hours are for clients of the
+    upstreams; /session/NAME/ before any of them makes them share one replay.
 
     \b
     recorder serve
     recorder serve --port 0 --data demo-data
+    recorder serve --from 2026-01-31T14:30 --speed 60
     """
     from recorder.commands import serve as command
 
+    played = {name: text for name, text in (("from", from_), ("speed", speed)) if text is not None}
     settings = load(config, data)
-    return command.main(settings, host=host, port=port, as_json=as_json, until_stdin_closes=until_stdin_closes)
+    return command.main(
+        settings, host=host, port=port, as_json=as_json, until_stdin_closes=until_stdin_closes, played=played
+    )
 
 
 @main.command()
@@ -260,3 +276,45 @@ def tail(
 
     data = load(config, data).data
     return command.main(data, feed=feed, lines=lines, from_position=from_position, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+@click.argument("url", required=False)
+@click.option("--from", "from_", metavar="POINT", help="Begin here: a moment, an epoch, @position, start or live.")
+@click.option("--to", metavar="POINT", help="End before this one. Without it, it goes on into what is being recorded.")
+@click.option("--feeds", metavar="NAME,…", help="Only of these feeds.")
+@click.option("--symbols", metavar="NAME,…", help="Only what is about these symbols.")
+@click.option("--speed", metavar="FACTOR", help="0.01 to 1000000, or max.  [default: 1]")
+@click.option("--max-idle", metavar="DURATION", help="Cut longer silences down to this, like 5s.")
+@click.option("--loop", is_flag=True, help="Begin again at the end.")
+@click.option("--paused", is_flag=True, help="Begin standing still.")
+@click.option("--session", metavar="NAME", help="Share the playhead with all who name the same.")
+def play(
+    config: Path | None,
+    data: Path | None,
+    as_json: bool,
+    url: str | None,
+    from_: str | None,
+    loop: bool,
+    paused: bool,
+    **options: str | None,
+) -> int:
+    """Listen to a replay: with keys on a terminal (? lists them), else a line a message.
+
+    Plays what is recorded here, or what the server at URL plays. --json: the frames as they come.
+
+    \b
+    recorder play --speed 60
+    recorder play --from 2026-01-31T14:30 --feeds news --max-idle 5s
+    recorder play ws://127.0.0.1:8765 --session demo
+    recorder play --speed max --json > everything.ndjson
+    """
+    if url is not None and data is not None:
+        raise click.UsageError("URL and --data exclude each other.")
+    from recorder.commands import play as command
+
+    asked = {"from": from_, **options, "loop": loop and "true", "paused": paused and "true"}
+    query = {name: text for name, text in asked.items() if text}
+    return command.main(load(config, data), config, url, query, as_json=as_json)

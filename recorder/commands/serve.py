@@ -17,13 +17,16 @@ from recorder import log
 from recorder.clock import Clock
 from recorder.configuration import SECRET_VARIABLE, secret
 from recorder.errors import ConfigInvalid, RecorderError
-from recorder.replay import facts
+from recorder.replay import asked, facts
 from recorder.replay.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
+from recorder.replay.imitated_finance_query import ImitatedFinanceQuery
+from recorder.replay.imitated_finlight import ImitatedFinlight
 from recorder.replay.native import Native
 from recorder.replay.pages import pages
 from recorder.replay.server import Place, Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
+from recorder.replay.wire import Refused
 from recorder.settings import Replay, Settings
 
 
@@ -34,16 +37,22 @@ def main(
     port: int | None = None,
     as_json: bool = False,
     until_stdin_closes: bool = False,
+    played: Mapping[str, str] | None = None,
 ) -> int:
     """Returns 0 at SIGTERM, Ctrl-C, or if so wished when stdin closes: then whoever started it is gone.
 
-    `host` and `port` are over the settings. Raises ConfigInvalid where strangers could come in, RecorderError where it
-    cannot listen.
+    `host` and `port` are over the settings. `played`: `from` and `speed` for clients of the imitated upstreams, most
+    of which cannot ask for any. Raises ConfigInvalid where strangers could come in or that cannot be played,
+    RecorderError where it cannot listen.
     """
+    try:
+        asked.parse({}, None, played)
+    except Refused as refused:
+        raise ConfigInvalid("the command line", [str(refused)]) from None
     over = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"replay": settings.replay.model_copy(update=over)})
     log.start()
-    asyncio.run(_serve(settings, gate(settings.replay, os.environ), as_json, until_stdin_closes))
+    asyncio.run(_serve(settings, gate(settings.replay, os.environ), as_json, until_stdin_closes, played))
     return 0
 
 
@@ -74,10 +83,16 @@ def gate(limits: Replay, environ: Mapping[str, str]) -> Gate:
     return Gate(token, limits.origins)
 
 
-async def _serve(settings: Settings, who: Gate, as_json: bool, until_stdin_closes: bool) -> None:
+async def _serve(
+    settings: Settings, who: Gate, as_json: bool, until_stdin_closes: bool, played: Mapping[str, str] | None
+) -> None:
     limits = settings.replay
     sessions = Sessions(Timeline(settings.data), Clock(), limits)
-    places: dict[str, Place] = {"/replay": Native(sessions)}
+    places: dict[str, Place] = {
+        "/replay": Native(sessions),
+        "/finlight": ImitatedFinlight(sessions, played),
+        "": ImitatedFinanceQuery(sessions, played),
+    }
     server = Server(
         places,
         address=limits.host,

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from recorder.clock import SECOND_NS
 from recorder.journal.store import STORE_FILE, Store
 from recorder.message import Mark, Message, Stream
 from recorder.partitions.schema import MESSAGES
-from recorder.replay.batch import messages
+from recorder.replay.batch import Batch, messages
 from recorder.replay.selection import Selection
 from recorder.replay.timeline import Timeline
 
@@ -42,7 +43,7 @@ def newest(
     """The newest wanted message before a position; None where there is none within the limit."""
     for first, last in windows(before):
         found = None
-        for batch in timeline.batches(first, selection, until_position=last):
+        for batch in _texts(timeline, first, last, selection):
             backwards = reversed(list(messages(batch)))
             found = next((message for message in backwards if wanted(message)), found)
         if found is not None:
@@ -59,13 +60,25 @@ def latest_of_each(
     for first, last in windows(before):
         here: dict[Stream, Message] = {}
         since_ns = None
-        for batch in timeline.batches(first, selection, until_position=last):
+        for batch in _texts(timeline, first, last, selection):
             since_ns = since_ns or batch["received_ns"][0].as_py()
             here.update((message.stream, message) for message in messages(batch) if Mark.ODD not in message.mark)
         found = here | found
         if found and (enough(found.values()) or (since_ns and since_ns < max(_times(found)) - SILENT_NS)):
             break
     return list(found.values())
+
+
+def _texts(timeline: Timeline, first: int, last: int, selection: Selection) -> Iterator[Batch]:
+    """What can be sent in a text frame."""
+    for batch in timeline.batches(first, selection, until_position=last):
+        if (rows := texts(batch)).num_rows:
+            yield rows
+
+
+def texts(rows: Batch) -> Batch:
+    """The rows that are UTF-8."""
+    return rows if not rows["text"].null_count else rows.filter(pc.is_valid(rows["text"]))
 
 
 def _times(found: dict[Stream, Message]) -> list[int]:

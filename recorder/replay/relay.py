@@ -21,8 +21,9 @@ from recorder.replay.asked import Asked
 from recorder.replay.batch import Batch, messages
 from recorder.replay.encoding import Wanted
 from recorder.replay.host import Host
-from recorder.replay.imitation import Close, Cut, Imitation, Output
+from recorder.replay.imitation import Close, Cut, Imitation, Output, Send
 from recorder.replay.listener import State
+from recorder.replay.past import texts
 from recorder.replay.reading import Stretch
 from recorder.replay.session import Plan, Session
 from recorder.replay.sessions import Full, Sessions
@@ -96,7 +97,7 @@ class Relay:
 
     def play(self, stretch: Stretch, now: Moment) -> None:  # noqa: ARG002 - its own turn may be later
         self._next = stretch.last_position + 1
-        rows = stretch.wanted_by(self.wanted)
+        rows = texts(stretch.wanted_by(self.wanted))
         if rows.num_rows:
             self._queue.append(rows)
             self._queue_bytes += rows.nbytes
@@ -114,7 +115,7 @@ class Relay:
             self._queue_bytes = 0
             self._coming, self._ahead = iter(()), None
             now = self.host.clock.now()
-            self.host.run(self.moved(now), now)
+            self._run(self.moved(now), now)
         self._cut_the_idle()
 
     def _play_some(self) -> None:
@@ -129,9 +130,17 @@ class Relay:
                 break
             self._ahead = None
             outputs += self._entry(message) if message.kind is Kind.LIFECYCLE else self.handle(message, now)
-        self.host.run(outputs, now)
+        self._run(outputs, now)
         if self._peek() is not None and not self._looks:
             self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
+
+    def _run(self, outputs: list[Output], now: Moment) -> None:
+        """Count and do."""
+        for output in outputs:
+            if isinstance(output, Send):
+                self._sessions.counts["messages_sent_total"] += len(output.to)
+                self._sessions.counts["bytes_sent_total"] += len(output.to) * len(output.payload)
+        self.host.run(outputs, now)
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -193,7 +202,7 @@ class Relay:
         if (this := asyncio.current_task()) is not None:
             self._looks.discard(this)
         now = self.host.clock.now()
-        self.host.run(then(found, now), now)
+        self._run(then(found, now), now)
         self._play_some()
 
     # --- clients --------------------------------------------------------------------------------------------------

@@ -20,15 +20,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from recorder.commands import serve
 from recorder.errors import ConfigInvalid
-from recorder.settings import Replay
+from recorder.settings import Replay, Settings
 
 TOKEN = {"RECORDER_SECRET_REPLAY": "0123456789abcdef"}
 
 
 @asynccontextmanager
-async def serving(data: Path, **environ: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def serving(data: Path, *options: str, **environ: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "recorder", "serve", "--port", "0", "--json", "--data", str(data),
+        sys.executable, "-m", "recorder", "serve", "--port", "0", "--json", "--data", str(data), *options,
         env={"PATH": "/usr/bin:/bin", **environ}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -134,6 +134,30 @@ async def test_clients_beyond_the_limits_are_turned_away_and_counted(recording: 
         assert told["clients_flooding_total"] == 1
         assert told["sessions_refused_total"] == 2
         assert told["turned_away_total"] == 1
+
+
+@pytest.mark.slow
+async def test_clients_of_the_upstreams_are_served_from_where_the_options_say(recording: Path) -> None:
+    async with serving(recording, "--from", "start", "--speed", "max") as (at, _):
+        async with connect(f"ws://{at}/quotes") as quotes:
+            await quotes.send("AAPL")
+            prices = [orjson.loads(await quotes.recv())[0]["price"] for _ in range(3)]
+        assert prices == ["100.00", "101.50", "102.00"]
+        async with connect(f"ws://{at}/finlight/raw", additional_headers={"x-api-key": "any"}) as news:
+            assert news.response is not None
+            assert news.response.headers["x-recorder-speed"] == "max"
+            await news.send("{}")
+            told = [orjson.loads(await news.recv()) for _ in range(3)]
+        assert [each["action"] for each in told] == ["admit", "sendArticle", "sendArticle"]
+        replay = orjson.loads((await page(at, "/status"))[1])["replay"]
+        assert replay["messages_sent_total"] == 5
+        assert (await page(at, "/quotes"))[0] == 404
+
+
+@pytest.mark.parametrize("played", [{"from": "yesterday"}, {"speed": "0"}])
+def test_what_cannot_be_played_is_said_before_anybody_is_let_in(tmp_path: Path, played: dict[str, str]) -> None:
+    with pytest.raises(ConfigInvalid, match="possible"):
+        serve.main(Settings(data=tmp_path), port=0, played=played)
 
 
 @pytest.mark.slow
