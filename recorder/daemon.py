@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import recorder
 from recorder import lifecycle, reload, service, status
 from recorder.clock import Clock, Moment
+from recorder.clockwatch import ClockWatch
 from recorder.errors import JournalFailed
 from recorder.feeds.channel import Channel
 from recorder.feeds.connection import Connection
@@ -41,6 +42,7 @@ from recorder.settings import AnyFeed, FinanceQuery, Settings
 log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 1.0
+CLOCK_EVERY_S = 1.0
 DISK_EVERY_S = 1.0
 SERVICE_EVERY_S = 1.0
 RHYTHM_EVERY_S = 3600.0
@@ -56,6 +58,7 @@ WARNINGS = (
     "feed.",
     "journal.",
     "clock.",
+    "recorder.stalled",
     "disk.full",
 )
 
@@ -74,6 +77,7 @@ class Daemon:
         self.sealed = Report()
         self.messages: Counter[Stream] = Counter()
         self.rhythms = Rhythms()
+        self._clock_watch = ClockWatch(CLOCK_EVERY_S)
         self.started = self.clock.now()
         self._stop = asyncio.Event()
         self._why = "stopped"
@@ -93,6 +97,7 @@ class Daemon:
             [
                 self._seal_job,
                 Job("disk", DISK_EVERY_S, self._watch_disk),
+                Job("clock", CLOCK_EVERY_S, self._watch_clock),
                 Job("status", STATUS_EVERY_S, self._write_status),
                 Job("rhythm", RHYTHM_EVERY_S, self._keep_rhythms),
                 Job("service", SERVICE_EVERY_S, self._tell_service_manager),
@@ -272,6 +277,11 @@ class Daemon:
             self._note("disk.freed", resume_bytes=self.settings.disk.resume_bytes)
             for keeper in self.keepers:
                 keeper.restart()
+
+    async def _watch_clock(self) -> None:
+        now = self.clock.now()
+        for event, fields in self._clock_watch.look(now, self.clock.behind_ns):
+            self._note(event, **fields)
 
     def _on_durable(self, _position: int) -> None:
         """Seal early when much has come in, so that sealing needs no more memory than it was given."""

@@ -7,7 +7,9 @@ event                fields
 recorder.started     version, pid
 recorder.stopped     cause
 recorder.reloaded    kept, added, changed, removed, restart_for     channels; sections that need a restart
+recorder.stalled     stalled_ns                     so long nothing was read: what came meanwhile is timed late
 clock.stepped        behind_ns                      the wall clock went back by so much and is not obeyed
+clock.stepped        ahead_ns                       the wall clock went forward by so much, and is obeyed
 disk.full            reserve_bytes                  less is free: feeds are hung up before anything breaks
 disk.freed           resume_bytes                   so much is free again: feeds are dialled anew
 journal.lost         first_position, last_position, cause

@@ -18,6 +18,7 @@ from recorder.feeds.redial import ConnectBudget
 from recorder.message import Kind, Mark, Stream
 
 UNREAD_S = 1.0  # after a pause: what waited in the kernel is read before watchdogs look again
+LATE_S = 0.5  # a tick that comes so late comes from a process that stood still, which is a pause as well
 
 Append = Callable[[Stream, Kind, int, Sequence[bytes], Mark, Moment], object]
 Connect = Callable[[Request, "Ear"], Connection]
@@ -65,6 +66,7 @@ class Keeper:
         self._connections: dict[int, Connection] = {}
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
+        self._excused = False  # the last tick was put off
         self._gone = asyncio.Event()
 
     def start(self, since_ns: int, cause: str) -> None:
@@ -160,8 +162,13 @@ class Keeper:
             return
         if self._timer:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when_s, self._tick)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(max(when_s, loop.time()), self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        loop, due, self._timer = asyncio.get_running_loop(), self._timer, None
+        self._excused = due is not None and loop.time() - due.when() > LATE_S and not self._excused
+        if self._excused:
+            self._timer = loop.call_later(UNREAD_S, self._tick)
+            return
         self.perform(self.channel.tick(self.clock.now()))

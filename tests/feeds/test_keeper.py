@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from recorder import lifecycle
 from recorder.clock import Clock, Moment
@@ -62,7 +66,8 @@ class Book:
         return [str(lifecycle.read(payload)["event"]) for kind, payload, _ in self.messages if kind is Kind.LIFECYCLE]
 
 
-Serve = Callable[[Callable[[ServerConnection], Awaitable[None]]], Awaitable[Keeper]]
+class Serve(Protocol):
+    async def __call__(self, handler: Callable[[ServerConnection], Awaitable[None]], **options: float) -> Keeper: ...
 
 
 @pytest.fixture
@@ -75,11 +80,11 @@ async def against(book: Book) -> AsyncIterator[Serve]:
     servers = []
     keepers = []
 
-    async def start(handler: Callable[[ServerConnection], Awaitable[None]]) -> Keeper:
+    async def start(handler: Callable[[ServerConnection], Awaitable[None]], **options: float) -> Keeper:
         server = await serve(handler, "127.0.0.1", 0)
         servers.append(server)
         port = server.sockets[0].getsockname()[1]
-        feed = Finlight(kind="finlight", url=f"ws://127.0.0.1:{port}")
+        feed = Finlight.model_validate({"kind": "finlight", "url": f"ws://127.0.0.1:{port}", **options})
         redial = RedialSettings(first_s=0.05, max_s=0.1)
         clock = Clock()
         channel = Channel(
@@ -186,6 +191,35 @@ async def test_while_paused_nothing_is_read_and_afterwards_nothing_is_missing(bo
     assert book.articles == []
     keeper.resume()
     await book.until(lambda: len(book.articles) == 10)
+
+
+async def test_what_stood_still_itself_takes_no_silence_for_the_upstreams(book: Book, against: Serve) -> None:
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        with suppress(ConnectionClosed):
+            for number in itertools.count():
+                await socket.send(article(number))
+                await asyncio.sleep(0.02)
+
+    await against(upstream, ping_s=1.5, pong_timeout_s=2.0)
+    await book.until(lambda: len(book.articles) > 3)
+    before = len(book.articles)
+    time.sleep(3)  # noqa: ASYNC251 - the point of it; the upstream is on this loop, so nothing waits in the socket either
+    await book.until(lambda: len(book.articles) > before + 50)
+    assert "connection.closed" not in book.events
+
+
+async def test_an_upstream_that_is_silent_beyond_our_own_standing_still_is_hung_up(book: Book, against: Serve) -> None:
+    async def upstream(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(ADMIT)
+        await socket.wait_closed()
+
+    await against(upstream, ping_s=1.0, pong_timeout_s=1.5)
+    await book.until(lambda: "connection.proven" in book.events)
+    time.sleep(3)  # noqa: ASYNC251
+    await book.until(lambda: "connection.closed" in book.events)
 
 
 async def test_other_wishes_get_a_connection_of_their_own_before_the_old_one_goes(book: Book, against: Serve) -> None:
