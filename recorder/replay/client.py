@@ -21,7 +21,7 @@ from recorder.replay import answers
 from recorder.replay.answers import Sent
 from recorder.replay.batch import Batch
 from recorder.replay.digest import Digest
-from recorder.replay.encoding import GapMark, Wanted, gap_marks, head
+from recorder.replay.encoding import GapMark, Wanted, head
 from recorder.replay.listener import State
 from recorder.replay.reading import Stretch
 from recorder.replay.selection import Selection
@@ -59,7 +59,7 @@ class Client:
 
     @property
     def backlog_bytes(self) -> int:
-        return self.socket.backlog_bytes
+        return self.socket.backlog_bytes + self._digest.pending_bytes
 
     # --- as a listener --------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class Client:
             self.socket.put(cut.frames)
             self.socket.flush()
         else:
-            self._play_arrow(stretch.wanted_by(self.wanted))
+            self._play_arrow(stretch)
         if stop is not None:
             self.leave(f"a gap: {stop.cause}")
 
@@ -94,17 +94,17 @@ class Client:
         """The gap at which this client wants to stop, if one begins here."""
         if self.options.on_gap != "stop":
             return None
-        marks = gap_marks(stretch.wanted_by(self.wanted), self.wanted)
+        marks = stretch.gap_marks(self.wanted)
         # A feed's first gap ends with its first message: there is nothing before it that could be missed.
         return next((mark for mark in marks if mark.until_ns is None and mark.cause != "start"), None)
 
-    def _play_arrow(self, rows: Batch) -> None:
-        done = 0
-        for mark in gap_marks(rows, self.wanted) if self.wanted.gaps else ():
+    def _play_arrow(self, stretch: Stretch) -> None:
+        rows, done = stretch.wanted_by(self.wanted), 0
+        for mark in stretch.gap_marks(self.wanted):
             at = pc.index(rows["position"], mark.position).as_py()
             self._put_rows(rows.slice(done, at + mark.is_message - done))
             self._put(mark.text)
-            self._digest.take(mark.text)
+            self._digest.take(memoryview(mark.text))
             self._sent(0, len(mark.text), 1)
             done = at + 1
         self._put_rows(rows.slice(done))
@@ -166,8 +166,11 @@ class Client:
         if self._leaving is None:
             if not self.takes_json:
                 self._put(END_OF_STREAM, BINARY)
-            self._put(answers.end_text(cause, self.sent, self._digest.hexdigest()))
-            self._close(1000, cause)
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(cause))
+
+    async def _leave(self, cause: str) -> None:
+        self._put(answers.end_text(cause, self.sent, await self._digest.hexdigest()))
+        await self._end(1000, cause)
 
     async def left(self) -> None:
         """Wait until it has gone, but not for one that takes its time."""

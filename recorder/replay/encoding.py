@@ -59,11 +59,9 @@ class Wanted:
 
     def shown(self, read: Batch) -> Batch:
         """The same where `read` is nothing but what `reads` selects."""
-        if not self.gaps or self.shows_lifecycle or not read.num_rows:
+        if not self.gaps or self.shows_lifecycle or not has_entries(read):
             return read
         own = pc.equal(read["kind"], _LIFECYCLE)
-        if not pc.any(own).as_py():
-            return read
         of_gap = pc.fill_null(pc.starts_with(read["text"], _GAP_EVENT), False)
         return read.filter(pc.or_(pc.invert(own), of_gap))
 
@@ -121,10 +119,16 @@ class Encoded:
 
 def gap_marks(rows: Batch, wanted: Wanted) -> list[GapMark]:
     """The gaps that these rows tell of."""
-    told = pc.and_(pc.equal(rows["kind"], _LIFECYCLE), pc.fill_null(pc.starts_with(rows["text"], _GAP_EVENT), False))
-    if not pc.any(told).as_py():
+    if not has_entries(rows):
         return []
-    return [_gap_mark(row, wanted) for row in rows.filter(told).to_pylist()]
+    entries = rows.filter(pc.equal(rows["kind"], _LIFECYCLE))
+    told = entries.filter(pc.fill_null(pc.starts_with(entries["text"], _GAP_EVENT), False))
+    return [_gap_mark(row, wanted) for row in told.to_pylist()]
+
+
+def has_entries(rows: Batch) -> bool:
+    """Whether any of them is the recorder's own."""
+    return bool(pc.index(rows["kind"], _LIFECYCLE).as_py() >= 0)
 
 
 def _gap_mark(row: dict[str, Any], wanted: Wanted) -> GapMark:

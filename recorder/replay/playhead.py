@@ -92,11 +92,10 @@ def squeeze(
     """
     floor_ns = received_ns[0].as_py() if last_ns is None else last_ns
     rising = pc.cumulative_max(pc.max_element_wise(received_ns, floor_ns))
-    if max_idle_ns is not None:
-        before = pa.concat_arrays([pa.array([floor_ns], pa.int64()), rising.slice(0, len(rising) - 1)])
-        idle = pc.subtract(rising, before)
-        excess = pc.max_element_wise(pc.subtract(idle, max_idle_ns), 0)
-        cut = pc.add(pc.cumulative_sum(excess), cut_ns)
-    else:
-        cut = pa.array([cut_ns] * len(rising), pa.int64())
+    if max_idle_ns is None:
+        return pc.subtract(rising, cut_ns), rising[-1].as_py(), cut_ns
+    before = pa.concat_arrays([pa.array([floor_ns], pa.int64()), rising.slice(0, len(rising) - 1)])
+    idle = pc.subtract(rising, before)
+    excess = pc.max_element_wise(pc.subtract(idle, max_idle_ns), 0)
+    cut = pc.add(pc.cumulative_sum(excess), cut_ns)
     return pc.subtract(rising, cut), rising[-1].as_py(), cut[-1].as_py()

@@ -21,7 +21,7 @@ from recorder.clock import SECOND_NS, Clock
 from recorder.errors import Damaged, RecorderError
 from recorder.journal.lock import is_held
 from recorder.replay.batch import Batch
-from recorder.replay.encoding import Cut, Encoded, Wanted, int64s
+from recorder.replay.encoding import Cut, Encoded, GapMark, Wanted, gap_marks, has_entries, int64s
 from recorder.replay.extents import Bounds
 from recorder.replay.playhead import squeeze
 from recorder.replay.selection import Selection
@@ -65,6 +65,7 @@ class Reel:
         self.positions = int64s(rows["position"])
         self.received_ns = int64s(rows["received_ns"])
         self.tape = int64s(tape)
+        self.has_entries = has_entries(rows)
         self._buffers = (rows, tape)  # what the views above look into
         self._encoded: dict[Wanted, Encoded] = {}
 
@@ -109,6 +110,10 @@ class Stretch:
         """Those rows of it that somebody wants."""
         rows = self.reel.rows.slice(self.start, self.stop - self.start)
         return rows if self.reel.for_one == wanted else wanted.rows(rows)
+
+    def gap_marks(self, wanted: Wanted) -> list[GapMark]:
+        """The gaps that its rows tell of, if they are wanted."""
+        return gap_marks(self.wanted_by(wanted), wanted) if wanted.gaps and self.reel.has_entries else []
 
     def json(self, wanted: Wanted) -> Cut:
         """The same as WebSocket frames of JSON."""
