@@ -3,7 +3,7 @@
 In: the part registry, the files, the journal. Out: how much was read, and findings: a file that is missing, does not
 open or holds other rows than were registered, positions that are nowhere or twice, files nobody registered, groups
 whose checksum does not hold. Changes nothing and may run beside a recorder. What was lost before and is on record as
-lost is told, but it is no finding.
+lost is told, and what was let go on purpose; neither is a finding.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Verified:
     groups: int = 0
     unsealed_messages: int = 0
     durable_position: int = 0
+    let_go_position: int = 0  # messages up to there were let go on purpose
     lost: list[Loss] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -69,6 +70,8 @@ def main(data: Path, *, as_json: bool) -> int:
         print(f"{verified.groups} groups with {verified.unsealed_messages} messages that are not sealed yet")
         for loss in verified.lost:
             print(f"on record as lost: positions {loss.first_position} to {loss.last_position}, {loss.cause}")
+        if verified.let_go_position:
+            print(f"let go on purpose: messages up to position {verified.let_go_position}")
         for finding in verified.findings:
             print(f"{finding.what}: {finding.where}: {finding.detail}")
         if not verified.findings:
@@ -84,34 +87,40 @@ def verify(data: Path) -> Verified:
     with closing(Store.open_readonly(data)) as store:
         unsealed = _journal(store, verified)
         try:
-            parts = store.parts()
+            with store.transaction():
+                parts = store.parts()
+                known = {part.path for part in parts} | {one.path for one in store.retired()}
+                known.update(store.intended_compaction())
+                verified.let_go_position = store.let_go_position()
         except (Damaged, sqlite3.DatabaseError) as error:
             verified.findings.append(Finding("registry damaged", str(store.path), str(error)))
             return verified
     sealed_spans = [(part.first_position, part.last_position) for part in parts if part.table_name == MESSAGES]
     reach = max((last for _, last in sealed_spans), default=0)
     spans = sealed_spans + [span for span in unsealed if span[0] > reach]
-    verified.findings += positions(spans, verified.durable_position, verified.lost)
+    away = [*((loss.first_position, loss.last_position) for loss in verified.lost), (1, verified.let_go_position)]
+    verified.findings += positions(spans, verified.durable_position, away)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("reading parts", total=sum(part.byte_count for part in parts))
         for part in parts:
             verified.findings += _part(data, part, verified)
             progress.advance(task, part.byte_count)
-    for path in sorted(files - {part.path for part in parts}):
+    for path in sorted(files - known):
         covered = layout.positions_in(path)
+        if not (data / path).exists():
+            continue  # deleted since
         if covered is None or covered[1] <= reach:  # above it: a seal is under way, or will be finished by the next
             verified.findings.append(Finding("stranger", path, "nobody registered this file, but readers may see it"))
     return verified
 
 
-def positions(spans: Sequence[Span], durable: int, lost: Sequence[Loss]) -> Iterator[Finding]:
-    """Whether spans and losses cover 1 to `durable`, each position once. Pure."""
+def positions(spans: Sequence[Span], durable: int, away: Sequence[Span]) -> Iterator[Finding]:
+    """Whether spans and what is known to be gone cover 1 to `durable`, and spans no position twice. Pure."""
     reach = 0
-    known = [(loss.first_position, loss.last_position) for loss in lost]
     for first, last in sorted([*spans, (durable + 1, durable)]):
         if first <= reach and (first, last) != (durable + 1, durable):
             yield Finding("doubled", f"positions {first} to {min(reach, last)}", "they are in more than one place")
-        for missing in _without((reach + 1, first - 1), known):
+        for missing in _without((reach + 1, first - 1), away):
             yield Finding(
                 "missing", f"positions {missing[0]} to {missing[1]}", "they are nowhere, nor on record as lost"
             )
@@ -161,16 +170,20 @@ def _part(data: Path, part: Part, verified: Verified) -> Iterator[Finding]:
             yield Finding("part damaged", part.path, f"{byte_count} bytes, {part.byte_count} were registered")
         rows = 0
         before = part.first_position - 1
-        step = 1 if part.table_name == MESSAGES else 0  # a message has one row there, but any number of typed ones
+        # A message has one row there, but any number of typed ones, which in cold files stand by symbol.
+        step = 1 if part.table_name == MESSAGES else 0 if part.tier == "hot" else None
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(PART_PIECE_ROWS):
                 batch.validate(full=True)
                 rows += batch.num_rows
                 numbers = pa.concat_arrays([pa.array([before], pa.int64()), batch.column("position")])
-                if pc.min(pc.pairwise_diff(numbers)).as_py() < step:
+                if step is not None and pc.min(pc.pairwise_diff(numbers)).as_py() < step:
                     yield Finding("part damaged", part.path, f"positions out of order behind row {rows}")
                     break
-                before = numbers[-1].as_py()
+                if pc.min(numbers).as_py() < part.first_position - 1:
+                    yield Finding("part damaged", part.path, f"begins before {part.first_position}, as registered")
+                    break
+                before = pc.max(numbers).as_py()
         if rows != part.row_count:
             yield Finding("part damaged", part.path, f"{rows} rows, {part.row_count} were registered")
         if before > part.last_position:

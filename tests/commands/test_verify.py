@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from recorder.cli import main
 from recorder.commands.verify import positions
 from recorder.commands.verify import verify as read_all
-from recorder.journal.store import STORE_FILE, Loss
+from recorder.journal.store import STORE_FILE
 
 
 def verify(data: Path) -> tuple[int, dict[str, Any]]:
@@ -161,5 +161,5 @@ def test_registration_that_was_changed_is_damaged(recording: Path) -> None:
 def test_positions_are_each_in_one_place_or_on_record_as_lost(
     spans: list[tuple[int, int]], durable: int, lost: list[tuple[int, int]], found: list[str]
 ) -> None:
-    told = positions(spans, durable, [Loss(first, last, "test") for first, last in lost])
+    told = positions(spans, durable, lost)
     assert [f"{finding.what} {finding.where.removeprefix('positions ')}" for finding in told] == found

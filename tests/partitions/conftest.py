@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pytest
 
+from recorder import lifecycle
 from recorder.clock import Moment
 from recorder.journal.group import Group, GroupBuilder, unpack
 from recorder.journal.store import Store
-from recorder.message import Message
+from recorder.message import Kind, Mark, Message, Stream
+from recorder.partitions import seal as seal_module
 from recorder.partitions.messages import table_of
+from recorder.partitions.seal import seal
 
 FRAMES = Path(__file__).parents[1] / "frames" / "finance_query"
 
@@ -64,3 +70,56 @@ def frame() -> Callable[[str], bytes]:
         return path.read_bytes()
 
     return read
+
+
+@pytest.fixture
+def sealed_hours(
+    journal: Callable[[Path, Iterable[Message], int], None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path, int], int]:
+    """Record so many hours from 20:00 UTC on 2026-11-21, three parts an hour; answers the last position.
+
+    A frame of two quotes, an article, a broken frame, an entry of the recorder and one that is no UTF-8 in turn.
+    """
+
+    monkeypatch.setattr(seal_module, "HOUR_PAUSE_S", 0.0)
+
+    def record(data: Path, hours: int) -> int:
+        data.mkdir(parents=True, exist_ok=True)
+        for hour in range(hours):
+            for third in range(3):
+                first = 1 + (hour * 3 + third) * PER_PART
+                start_ns = EVENING_NS + hour * HOUR_NS + third * 1200 * 10**9
+                some = [message_at(first + n, start_ns + n * 10**9) for n in range(PER_PART)]
+                journal(data, some, 7)
+                made = seal(data, first, first + PER_PART - 1)
+                with closing(Store.open(data)) as store:
+                    parts = [replace(part, registered_ns=1) for part in made.parts]
+                    store.register(parts, first + PER_PART - 1, made.standing)
+                    while store.forget_sealed():
+                        pass
+        return hours * 3 * PER_PART
+
+    return record
+
+
+PER_PART = 20
+EVENING_NS = 1_795_291_200 * 10**9
+HOUR_NS = 3600 * 10**9
+
+
+def message_at(position: int, received_ns: int) -> Message:
+    quotes, news = Stream("prices", "finance_query.quotes"), Stream("news", "finlight")
+    sent = {
+        "action": "sendArticle",
+        "data": {"link": f"https://example.com/{position}", "companies": [{"ticker": "A"}]},
+    }
+    rows = [{"symbol": symbol, "price": f"{position}.00"} for symbol in ("B", "A")]
+    entry = lifecycle.entry("gap.opened", since_ns=received_ns, cause="closed")
+    stream, kind, payload = (
+        (quotes, Kind.DATA, orjson.dumps(rows)),
+        (news, Kind.DATA, orjson.dumps(sent)),
+        (quotes, Kind.DATA, b'[{"symbol":'),
+        (news, Kind.LIFECYCLE, entry),
+        (quotes, Kind.DATA, b"\xff"),
+    )[position % 5]
+    return Message(position, stream, kind, Mark.NONE, received_ns, position, 1, payload)
