@@ -79,6 +79,7 @@ class Imitated:
         if relay not in self.relays:
             relay.on_idle = self._forget
             self.relays.append(relay)
+        socket.ping_timeout = None  # a pong may wait behind megabytes; who takes nothing is noticed by idle_s
         refused_by_it = await relay.host.knock(socket, number, request)
         if refused_by_it is None:
             socket.response_headers.update(self._headers(relay))

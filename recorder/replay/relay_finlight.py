@@ -25,6 +25,8 @@ from recorder.replay.sessions import Sessions
 
 KEEP_S = 30.0  # the official clients are back within half a second to ten
 REMEMBERED_MAX = 20_000  # identities of articles, for repeats
+UNPARSED_BYTES_MAX = 16 << 20
+ATTENTIVE_AFTER = 1_000  # articles behind a snapshot, one of which may be the same
 RECENT_MAX = 500  # articles that need not be looked up
 
 
@@ -37,13 +39,41 @@ class _Known:
 
 
 class Repeats:
-    """Which articles are news. What is remembered is bounded: a repeat after REMEMBERED_MAX others is news."""
+    """Which articles are news. What is remembered is bounded: a repeat after REMEMBERED_MAX others is news.
+
+    As long as one feed alone brings articles, and no snapshot lately, nothing is parsed, which would take half of the
+    time there is for one at full speed: they are remembered as they are, and looked into when there is a reason.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
+        self._feed: str | None = None  # the only one so far; "" where there were several
+        self._attentive = 0  # articles that may still be a snapshot's, live
+        self._unparsed: deque[Article] = deque()
+        self._unparsed_bytes = 0
 
     def is_new(self, article: Article, feed: str, *, snapshot: bool) -> bool:
         """Told each recorded article once, in order. `snapshot`: sent because somebody subscribed, or a variant."""
+        self._attentive = ATTENTIVE_AFTER if snapshot else max(0, self._attentive - 1)
+        if not self._attentive and self._feed in (None, feed):
+            self._feed = feed
+            self._unparsed.append(article)
+            self._unparsed_bytes += len(article.frame)
+            while self._unparsed_bytes > UNPARSED_BYTES_MAX:
+                self._unparsed_bytes -= len(self._unparsed.popleft().frame)
+            return True
+        self._parse()
+        self._feed = feed if self._feed in (None, feed) else ""
+        return self._is_new(article, feed, snapshot=snapshot)
+
+    def shown(self, article: Article) -> None:
+        """It was shown as the newest one."""
+        self._parse()
+        self._attentive = ATTENTIVE_AFTER
+        if (known := self._of(article)) is not None:
+            known.shown = max(known.shown, 1)
+
+    def _is_new(self, article: Article, feed: str, *, snapshot: bool) -> bool:
         known = self._of(article)
         if known is None:
             return True
@@ -53,10 +83,10 @@ class Repeats:
         known.shown += is_new
         return is_new
 
-    def shown(self, article: Article) -> None:
-        """It was shown as the newest one."""
-        if (known := self._of(article)) is not None:
-            known.shown = max(known.shown, 1)
+    def _parse(self) -> None:
+        while self._unparsed and self._feed is not None:
+            self._is_new(self._unparsed.popleft(), self._feed, snapshot=False)
+        self._unparsed_bytes = 0
 
     def _of(self, article: Article) -> _Known | None:
         identity = article.identity

@@ -4,6 +4,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recorder.clock import SECOND_NS, Moment
 from recorder.replay.as_finlight import Article, Finlight, Recent
@@ -460,3 +462,25 @@ def test_articles_with_odd_fields_upset_no_filter(field: str, odd: object) -> No
     service.subscribe(9, countries=["US"])
     service.subscribe(10, categories=["US"])
     service.delivered(article(2, **{field: odd}))
+
+
+FIELDS = ("query", "sources", "excludeSources", "language", "tickers", "countries", "categories", "includeUpdates")
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from((*FIELDS, "excludeEmptyContent", "clientNonce", "action", "t")), ANYTHING),
+    st.dictionaries(
+        st.sampled_from(("link", "source", "title", "summary", "content", "language", "companies", "isUpdate")),
+        ANYTHING,
+    ),
+)
+def test_whatever_is_subscribed_to_and_published_nothing_raises(fields: dict[str, Any], facts: dict[str, Any]) -> None:
+    service = Service(keep_s=30)
+    service.subscribe(1, **fields)
+    service.delivered(article(1, **facts))
+    service.finlight.closed(1, START, 1001)
+    service.delivered(article(2, **facts))
+    service.subscribe(2, **fields)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recorder.replay.asked import parse
+from recorder.replay.asked import OWN, PLAYED, UPSTREAMS, Asked, parse
 from recorder.replay.wire import Point, Refused
 
 
@@ -65,3 +67,11 @@ def test_a_relay_is_shared_where_name_feeds_and_faults_are_the_same(
     one: dict[str, str], other: dict[str, str], shared: bool
 ) -> None:
     assert parse(one).may_share(parse(other)) is shared
+
+
+@given(st.dictionaries(st.sampled_from((*PLAYED, *OWN, *UPSTREAMS, "other")), st.text()), st.none() | st.text())
+def test_whatever_is_asked_is_understood_or_refused(query: dict[str, str], session: str | None) -> None:
+    try:
+        assert isinstance(parse(query, session), Asked)
+    except Refused as refused:
+        assert refused.possible

@@ -71,3 +71,21 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         repeats.is_new(article(number), "a", snapshot=False)
     assert not repeats.is_new(article(3), "b", snapshot=False)
     assert repeats.is_new(article(1), "b", snapshot=False)
+
+
+def test_what_came_unparsed_is_looked_into_when_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_finlight, "ATTENTIVE_AFTER", 2)
+    told = Told()
+    assert told("a", "a", "b", "a!") == "nn--"
+    alone = Told()
+    assert alone("a!", "a", "a", "a", "a") == "n-nnn"
+    assert alone("a!", "b", "b", "b", "b", "b") == "-----n"
+
+
+def test_what_is_kept_unparsed_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_finlight, "UNPARSED_BYTES_MAX", 200)
+    repeats = Repeats()
+    for number in range(100):
+        repeats.is_new(article(number), "a", snapshot=False)
+    assert not repeats.is_new(article(99), "b", snapshot=False)
+    assert repeats.is_new(article(1), "b", snapshot=False)

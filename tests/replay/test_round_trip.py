@@ -206,6 +206,26 @@ async def test_a_recorder_that_records_a_replay_has_the_same_articles_and_frames
         assert all(Mark.ODD not in m.mark for m in of(tmp_path / "again", name))
 
 
+async def test_without_a_word_clients_hear_what_is_recorded_at_this_moment_and_only_once_it_is_durable(
+    tmp_path: Path,
+) -> None:
+    async with Upstreams(World(8, articles_per_s=100), refresh_s=0.1) as upstreams:
+        wanted = settings(tmp_path, upstreams.finlight_url, upstreams.finance_query_url, "news", "hours")
+        async with recording(wanted) as daemon:
+            await until(lambda: len(daemon.messages) > 2 and all(count > 5 for count in kinds(daemon)))
+            async with serving(tmp_path) as server:
+                hours, news = await asyncio.gather(
+                    play(server, "/hours", None, 20), play(server, "/finlight", '{"includeUpdates":true}', 150)
+                )
+                durable = daemon.journal.durable
+    for got, feed in ((hours, "hours"), (news[1:], "news")):
+        recorded = {m.payload: m.position for m in of(tmp_path, feed)}
+        everything = list(recorded)
+        first = everything.index(got[0])
+        assert got == everything[first : first + len(got)], feed  # the newest, and what came behind it, each once
+        assert recorded[got[-1]] <= durable
+
+
 # --- the official client --------------------------------------------------------------------------------------
 
 CLIENTS = [
