@@ -32,6 +32,7 @@ HOURS = 6  # from 20:00 to 02:00: one whole day, two hours of the next of which 
 LAST = HOURS * 60
 GRACE_S = 3600.0
 LIMITS = settings.Compact(level=3, grace_s=GRACE_S)
+MIDNIGHT_NS = 1_795_305_600 * SECOND_NS  # the end of the first day
 COUNTS = "SELECT count(*), count(DISTINCT position), max(position) FROM messages"
 QUOTES = "SELECT count(*), count(DISTINCT position) FROM quotes"
 
@@ -54,6 +55,13 @@ class Later(Clock):
     def now(self) -> Moment:
         now = super().now()
         return Moment(now.utc_ns + int(self.later_s * SECOND_NS), now.monotonic_ns)
+
+
+class TwoDaysLater(Clock):
+    """Two days after the midnight between the two days."""
+
+    def now(self) -> Moment:
+        return Moment(MIDNIGHT_NS + 2 * 86_400 * SECOND_NS, super().now().monotonic_ns)
 
 
 @asynccontextmanager
@@ -319,3 +327,52 @@ def test_a_crash_at_any_step_loses_nothing_doubles_nothing_and_ends_in_the_same_
     assert files(crashed) == files(undisturbed) == registered(crashed)
     for path in files(crashed):
         assert (crashed / path).read_bytes() == (undisturbed / path).read_bytes()
+
+
+async def let_go(data: Path, **limits: Any) -> list[tuple[str | None, int]]:
+    """Compact, then let go and delete at once."""
+    async with upkeep(data, TwoDaysLater(), settings.Compact(level=3, grace_s=0)) as made:
+        await made.compact()
+        going = await made.retain(settings.Retain(**limits))
+        await made.compact()
+    return [(one.feed, one.last_position) for one in going]
+
+
+async def test_what_is_too_old_goes_and_nothing_calls_it_lost(tmp_path: Path, sealed_hours: Fill) -> None:
+    sealed_hours(tmp_path, HOURS)
+    assert await let_go(tmp_path, days=2) == [(None, 240)]
+    kept = (LAST - 240, LAST - 240, LAST)
+    assert ask(tmp_path, COUNTS) == kept
+    with connect(tmp_path) as connection:
+        assert connection.sql(COUNTS).fetchall()[0] == kept
+    assert replayed(tmp_path) == list(range(241, LAST + 1))
+    verified = verify(tmp_path)
+    assert (verified.findings, verified.let_go_position) == ([], 240)
+    assert ask(tmp_path, "SELECT count(*) FROM lifecycle") == (LAST // 5,), "gaps of long ago are still known"
+    assert not any("date=2026-11-21" in path and "lifecycle" not in path for path in files(tmp_path))
+
+
+async def test_what_is_too_much_goes_the_oldest_first(tmp_path: Path, sealed_hours: Fill) -> None:
+    sealed_hours(tmp_path, HOURS)
+    assert await let_go(tmp_path, bytes_max=1) == [(None, 300)]
+    assert replayed(tmp_path) == list(range(301, LAST + 1))
+    assert verify(tmp_path).findings == []
+
+
+async def test_a_feed_goes_alone_and_the_others_stay(tmp_path: Path, sealed_hours: Fill) -> None:
+    sealed_hours(tmp_path, HOURS)
+    assert await let_go(tmp_path, feeds={"prices": 2}) == [("prices", 240)]
+    of_each = "SELECT count(*) FILTER (feed = 'prices'), count(*) FILTER (feed = 'news') FROM messages"
+    assert ask(tmp_path, f"{of_each} WHERE position <= 240") == (0, 240 * 2 // 5)
+    assert ask(tmp_path, "SELECT min(position) FROM quotes") == (245,)
+    assert ask(tmp_path, "SELECT count(*) FROM articles") == (LAST // 5,)
+    assert replayed(tmp_path) == [n for n in range(1, LAST + 1) if n > 240 or n % 5 in (1, 3)]
+    assert verify(tmp_path).findings == []
+    assert files(tmp_path) == registered(tmp_path)
+    assert await let_go(tmp_path, feeds={"prices": 2}) == []
+
+
+async def test_nothing_is_let_go_unless_it_was_asked_for(tmp_path: Path, sealed_hours: Fill) -> None:
+    sealed_hours(tmp_path, HOURS)
+    assert await let_go(tmp_path) == []
+    all_is_seen(tmp_path)
