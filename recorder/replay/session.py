@@ -140,11 +140,14 @@ class Session:
         self._tell(always=True)
 
     def step(self, messages: int = 0, duration_ns: int = 0) -> None:
-        """Play so many messages, or so much recorded time, and stand still."""
+        """Play so many messages, or so much recorded time, and stand still. Steps not yet played add up."""
         now_ns = self._clock.monotonic_ns()
         self._stay_behind_now()
         self._head.hold(USER, now_ns)
-        self._step(messages, duration_ns)
+        if messages:
+            self._step(messages=self._steps + messages)
+        else:
+            self._step(duration_ns=self._step_ns + duration_ns)
         self._tell(always=True)
 
     def seek(self, start: Start) -> None:

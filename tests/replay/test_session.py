@@ -136,6 +136,20 @@ async def test_a_loop_over_nothing_ends(data: Path) -> None:
     assert await ear.end() == []
 
 
+async def test_steps_asked_for_at_once_are_all_played(data: Path) -> None:
+    ear = Ear()
+    playing = session(data, paused=True)
+    playing.attach(ear)
+    for _ in range(3):
+        playing.step(messages=1)
+    await ear.wait(lambda ear: len(ear.positions) == 3)
+    for _ in range(2):
+        playing.step(duration_ns=10 * MS_NS)
+    await ear.wait(lambda ear: len(ear.positions) >= 7)
+    playing.stop()
+    assert await ear.end() == [1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_listeners_of_one_session_hear_the_same_playhead(data: Path) -> None:
     first, second = Ear(), Ear()
     playing = session(data, paused=True, name="shared")
