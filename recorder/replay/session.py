@@ -209,6 +209,8 @@ class Session:
         except Exception as error:
             _log.exception("replay.failed")
             self.stop(f"failed: {error}")
+        finally:
+            self._alarm.close()
 
     def _advance(self, now: Moment) -> int:
         """Play what is due. Returns the monotonic time at which something is due next."""
