@@ -89,7 +89,8 @@ def streams(timeline: Timeline) -> Iterator[Iterable[Stream]]:
     """The streams of a recording, some after the other: what is sealed, then what is not."""
     data = timeline.data
     if (data / STORE_FILE).exists():
-        with closing(Store.open_readonly(data)) as store:
+        # One transaction: a seal in between would take what is not sealed yet out of both places.
+        with closing(Store.open_readonly(data)) as store, store.transaction():
             yield list(store.standing().streams)
             for group in store.each_group(store.sealed_position()):
                 yield group.streams

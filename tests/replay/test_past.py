@@ -98,6 +98,15 @@ def test_nothing_recorded_has_no_past(tmp_path: Path, record: Record) -> None:
     assert past.latest_of_each(Timeline(tmp_path / "data"), 100, EVERY, lambda _: False) == []
 
 
+def test_a_seal_between_two_looks_hides_no_stream(data: Path, record: Record) -> None:
+    looking = past.streams(Timeline(data))
+    known = set(next(looking))
+    record(data, [], seals=(5000,))
+    for some in looking:
+        known |= set(some)
+    assert known == {QUOTES, NEWS, *PROFILES}
+
+
 def test_the_streams_are_known_sealed_or_not_and_from_the_parts_alone(data: Path) -> None:
     def known() -> set[Stream]:
         return {stream for some in past.streams(Timeline(data)) for stream in some}

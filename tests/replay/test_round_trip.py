@@ -213,6 +213,7 @@ async def test_without_a_word_clients_hear_what_is_recorded_at_this_moment_and_o
         wanted = settings(tmp_path, upstreams.finlight_url, upstreams.finance_query_url, "news", "hours")
         async with recording(wanted) as daemon:
             await until(lambda: len(daemon.messages) > 2 and all(count > 5 for count in kinds(daemon)))
+            await daemon.journal.wait_durable(sum(daemon.messages.values()))
             async with serving(tmp_path) as server:
                 hours, news = await asyncio.gather(
                     play(server, "/hours", None, 20), play(server, "/finlight", '{"includeUpdates":true}', 150)
