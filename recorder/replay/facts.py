@@ -6,14 +6,17 @@ nanoseconds. Reading them touches nothing of the recorder; what its facts mean i
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from recorder import __version__, health
+from recorder.errors import Damaged
 from recorder.journal.lock import is_held
 from recorder.replay.playhead import MAX
+from recorder.replay.reading import bounds_of
 from recorder.replay.server import Server
 from recorder.replay.session import Session
 from recorder.replay.sessions import Sessions
@@ -30,6 +33,8 @@ def of(sessions: Sessions, server: Server) -> dict[str, Any]:
         "written_ns": now_ns,
         "version": __version__,
         "running": running,
+        "data": str(sessions.timeline.data.resolve()),
+        "recorded": _recorded(sessions),
         "health": _verdict(told, running, now_ns).as_dict() if running else None,
         "recorder": told,
         "replay": {
@@ -62,6 +67,15 @@ LIMITS = (
     "idle_s",
     "grace_s",
 )
+
+
+def _recorded(sessions: Sessions) -> dict[str, int] | None:
+    """The bounds of what is durable; None where there is nothing, or nothing that can be read."""
+    try:
+        bounds = bounds_of(sessions.timeline)
+    except Damaged:
+        return None
+    return None if bounds is None else asdict(bounds)
 
 
 def _session(session: Session) -> dict[str, Any]:
