@@ -40,7 +40,13 @@ class Disk:
 
 def main(settings: Settings, file: Path | None, *, as_json: bool) -> int:
     """`file` is where the settings are from. Raises ConfigInvalid, and OSError where the data folder is no good."""
-    secrets = feed_secrets(settings, os.environ)
+    secrets: dict[str, str] = {}
+    warnings = []
+    try:
+        secrets = feed_secrets(settings, os.environ)
+    except PermissionError as error:
+        # systemd 252 hides a service's credentials from its ExecReload=; the recorder itself looks at them again.
+        warnings.append(f"{error.filename} cannot be read from here, so keys were not looked at")
     disk = measure(settings.data)
     feeds = [
         {
@@ -52,7 +58,7 @@ def main(settings: Settings, file: Path | None, *, as_json: bool) -> int:
         }
         for name, feed in settings.feeds.items()
     ]
-    warnings = [
+    warnings += [
         f"feeds.{name} sends its key over ws:// to {feed.url}, readable on the way: use wss://"
         for name, feed in settings.feeds.items()
         if name in secrets and feed.url.startswith("ws:") and urlsplit(feed.url).hostname not in LOOPBACK

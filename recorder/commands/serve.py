@@ -18,6 +18,7 @@ from recorder import log
 from recorder.clock import Clock
 from recorder.configuration import SECRET_VARIABLE, secret
 from recorder.errors import ConfigInvalid, RecorderError
+from recorder.notify import Notify
 from recorder.replay import asked, facts
 from recorder.replay.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
 from recorder.replay.imitated_finance_query import ImitatedFinanceQuery
@@ -29,6 +30,8 @@ from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.replay.wire import Refused
 from recorder.settings import Replay, Settings
+
+TELL_EVERY_S = 1.0
 
 
 def main(
@@ -121,6 +124,18 @@ async def _serve(
     try:
         told = {"url": server.url, "host": server.address, "port": server.port}
         print(orjson.dumps(told).decode() if as_json else f"Replaying {settings.data} on {server.url}", flush=True)
+        # Beside a recorder systemd knows that one, and would complain about words from this.
+        telling = asyncio.create_task(_tell(Notify({} if until_stdin_closes else os.environ), server, sessions))
         await stopped.wait()
+        telling.cancel()
     finally:
         await server.__aexit__()
+
+
+async def _tell(notify: Notify, server: Server, sessions: Sessions) -> None:
+    """Feeds systemd's watchdog while the event loop turns: more is not needed to be worth keeping."""
+    notify.tell(READY=1)
+    while notify.listens:
+        playing = f"{server.clients} clients, {len(sessions.all)} sessions"
+        notify.tell(WATCHDOG=1, STATUS=f"replaying on {server.url}: {playing}")
+        await asyncio.sleep(TELL_EVERY_S)

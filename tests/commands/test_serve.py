@@ -183,3 +183,17 @@ def test_an_address_that_others_can_reach_needs_a_token_and_origins() -> None:
         serve.gate(Replay(token="replay"), {"RECORDER_SECRET_REPLAY": "short"})
     serve.gate(Replay(host="0.0.0.0", token="replay", origins=["https://example.com"]), TOKEN)
     serve.gate(Replay(), {})
+
+
+@pytest.mark.slow
+async def test_a_service_manager_is_told_that_it_listens_and_lives(recording: Path, tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with serving(recording, NOTIFY_SOCKET=address) as (at, _), asyncio.timeout(60):
+            assert await loop.sock_recv(manager, 1000) == b"READY=1"
+            for _ in range(2):
+                said = (await loop.sock_recv(manager, 1000)).decode()
+                assert said == f"WATCHDOG=1\nSTATUS=replaying on ws://{at}: 0 clients, 0 sessions"
