@@ -218,6 +218,38 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
 @main.command()
 @places
 @as_json
+@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
+def compact(config: Path | None, data: Path | None, as_json: bool, dry_run: bool) -> int:
+    """Make few files of many, now. A recorder does it by itself, so this is for where none runs.
+
+    \b
+    recorder compact --dry-run
+    recorder compact --data demo-data
+    """
+    from recorder.commands import compact as command
+
+    return command.main(load(config, data), dry_run=dry_run, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def retain(config: Path | None, data: Path | None, as_json: bool, dry_run: bool) -> int:
+    """Let go of what is too old or too much by [retain] of the settings. A recorder does it by itself.
+
+    \b
+    recorder retain --dry-run
+    recorder retain
+    """
+    from recorder.commands import retain as command
+
+    return command.main(load(config, data), dry_run=dry_run, as_json=as_json)
+
+
+@main.command()
+@places
+@as_json
 @click.option("--host", metavar="ADDRESS", help="Listen here, over the configured one.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The same; 0: any that is free.")
 @click.option("--from", "from_", metavar="MOMENT", help="Where /finlight, /quotes, … begin.  [default: live]")

@@ -14,6 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +33,9 @@ from recorder.feeds.register import subscriptions
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.notify import Notify
+from recorder.partitions.retain import LetGo
 from recorder.partitions.sealer import Report, Sealer
+from recorder.partitions.upkeep import Upkeep
 from recorder.repair import Repairs
 from recorder.reserve import Order, Reserve
 from recorder.rhythm import Rhythms
@@ -75,6 +78,10 @@ class Daemon:
         self.journal = Journal.open(settings.data, settings.journal, self.clock)
         self.sealer = Sealer(settings.data, self.journal, settings.seal.bytes_max, self.clock)
         self.sealed = Report()
+        keep_free_bytes = settings.disk.resume_bytes
+        self.upkeep = Upkeep(
+            settings.data, self.journal, settings.compact, self.clock, self.sealer.show, keep_free_bytes=keep_free_bytes
+        )
         self.messages: Counter[Stream] = Counter()
         self.rhythms = Rhythms()
         self._clock_watch = ClockWatch(CLOCK_EVERY_S)
@@ -100,6 +107,8 @@ class Daemon:
                 Job("clock", CLOCK_EVERY_S, self._watch_clock),
                 Job("status", STATUS_EVERY_S, self._write_status),
                 Job("rhythm", RHYTHM_EVERY_S, self._keep_rhythms),
+                Job("compact", settings.compact.interval_s, self._compact),
+                *([Job("retain", settings.compact.interval_s, self._retain)] if settings.retain.on else []),
                 Job("service", SERVICE_EVERY_S, self._tell_service_manager),
             ]
         )
@@ -191,6 +200,7 @@ class Daemon:
     async def _end(self) -> None:
         self.notify.tell(STOPPING=1, STATUS=f"stopping: {self._why}")
         await self.repairs.stop()
+        await self.upkeep.close()
         if self.journal.failed is None:
             await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in (*self.keepers, *self._leaving)))
             last = self._note("recorder.stopped", cause=self._why)
@@ -261,6 +271,17 @@ class Daemon:
     async def _seal(self) -> None:
         self._sealed_bytes = self.journal.figures.bytes
         self.sealed = await self.sealer.seal()
+
+    async def _compact(self) -> None:
+        done = await self.upkeep.compact()
+        if done.works or done.deleted_files:
+            log.info("parts.compacted", extra={"fields": asdict(done)})
+
+    async def _retain(self) -> None:
+        def told(going: LetGo) -> None:
+            self._note("retained", **going.fields)
+
+        await self.upkeep.retain(self.settings.retain, told)
 
     async def _keep_rhythms(self) -> None:
         rhythms = self.rhythms.to_json()

@@ -1,7 +1,8 @@
-"""One piece of work in a process of its own, which yields to the recorder and ends with it.
+"""Work in a process of its own, which yields to the recorder and ends with it.
 
-In: a function that can be pickled. Out: what it returned or raised. The process is new for each piece, so all its
-memory goes with it, and may be killed at any moment: that is for work that a power cut does not hurt either.
+In: functions that can be pickled, one at a time. Out: what they returned or raised. The process begins with the first
+of them and ends when it is told to, so its memory goes with it; it may be killed at any moment: that is for work that
+a power cut does not hurt either.
 """
 
 from __future__ import annotations
@@ -28,51 +29,59 @@ class Killed(RecorderError):
 
 
 class Apart:
-    """Does one thing at a time. `niceness`: 0 to 19, by how much it yields to others."""
+    """`niceness`: 0 to 19, by how much it yields to others."""
 
     def __init__(self, niceness: int) -> None:
         self._niceness = niceness
         self._process: multiprocessing.process.BaseProcess | None = None
+        self._to: Connection | None = None
 
     async def do(self, task: Callable[[], T]) -> T:
-        """Raises what the task raises, Killed where its process was killed or died."""
-        ours, theirs = _SPAWN.Pipe(duplex=False)
-        process = _SPAWN.Process(target=_work, args=(theirs, task, self._niceness), daemon=True)
-        await asyncio.to_thread(process.start)  # some 10 ms
-        theirs.close()
-        self._process = process
+        """Raises what the task raises, Killed where its process was killed or died; the next call has a new one."""
         try:
-            succeeded, answer = await asyncio.to_thread(_answer, ours)
-        finally:
-            self.kill()  # where it was given up waiting for
-            await asyncio.to_thread(process.join)
-            ours.close()
-            self._process = None
+            succeeded, answer = await asyncio.to_thread(self._ask, task)
+        except BaseException:  # given up waiting for
+            self.kill()
+            raise
         if not succeeded:
             raise answer
         result: T = answer
         return result
+
+    async def end(self) -> None:
+        """Nothing more is to do for now: let the process and its memory go."""
+        self.kill()
+        process, self._process = self._process, None
+        if process is not None:
+            await asyncio.to_thread(process.join)
 
     def kill(self) -> None:
         """End what is under way, at once."""
         if self._process is not None:
             self._process.kill()
 
+    def _ask(self, task: Callable[[], Any]) -> tuple[bool, Any]:
+        if self._process is None or self._to is None or not self._process.is_alive():
+            self._to, theirs = _SPAWN.Pipe()
+            self._process = _SPAWN.Process(target=_work, args=(theirs, self._niceness), daemon=True)
+            self._process.start()
+            theirs.close()
+        with suppress(EOFError, OSError):
+            self._to.send(task)
+            answer: tuple[bool, Any] = self._to.recv()
+            return answer
+        return False, Killed("the process that works beside the recorder died, perhaps for want of memory.")
 
-def _answer(ours: Connection) -> tuple[bool, Any]:
-    with suppress(EOFError, OSError):
-        answer: tuple[bool, Any] = ours.recv()
-        return answer
-    return False, Killed("a process that worked beside the recorder died, perhaps for want of memory. It is repeated.")
 
-
-def _work(to: Connection, task: Callable[[], Any], niceness: int) -> None:
+def _work(of: Connection, niceness: int) -> None:
     settle_down(niceness)
-    try:
-        answer = True, task()
-    except Exception as error:
-        answer = False, error
-    to.send(answer)
+    with suppress(EOFError):
+        while task := of.recv():
+            try:
+                answer = True, task()
+            except Exception as error:
+                answer = False, error
+            of.send(answer)
 
 
 def settle_down(niceness: int) -> None:

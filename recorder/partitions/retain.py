@@ -41,6 +41,12 @@ class LetGo:
         """Of the whole parts, also where only a feed goes."""
         return sum(part.byte_count for part in self.parts)
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What the recording says of it: the fields of its lifecycle entry."""
+        span: dict[str, object] = {"first_position": self.first_position, "last_position": self.last_position}
+        return ({} if self.feed is None else {"feed": self.feed}) | span | {"bytes": self.byte_count}
+
 
 def plan(
     parts: Sequence[Part],

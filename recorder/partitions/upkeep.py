@@ -13,8 +13,10 @@ for replays. Such connections lose their sentinel before the first file goes: th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+import errno
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from recorder.partitions.sealer import Writer
 from recorder.partitions.views import STORED
 
 NICENESS = 19
+CLOSE_EVERY_S = 0.02  # a process that has just begun may be missed by the first kill
 FORGET_PATHS = 200  # at a time, between two commits
 
 T = TypeVar("T")
@@ -49,6 +52,8 @@ class Beside(Protocol):
     def do(self, task: Callable[[], T]) -> Awaitable[T]: ...
 
     def kill(self) -> None: ...
+
+    async def end(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -73,7 +78,10 @@ class Compacted:
 
 
 class Upkeep:
-    """Of one data directory, whose writer is `writer`; `show` publishes the catalogue and says its generation."""
+    """Of one data directory, whose writer is `writer`; `show` publishes the catalogue and says its generation.
+
+    Nothing is compacted that would leave less than `keep_free_bytes` free on the disk.
+    """
 
     def __init__(
         self,
@@ -84,6 +92,8 @@ class Upkeep:
         show: Callable[[], Awaitable[str]],
         beside: Beside | None = None,
         step: Step = no_step,
+        *,
+        keep_free_bytes: int = 0,
     ) -> None:
         self._data = data
         self._writer = writer
@@ -92,64 +102,67 @@ class Upkeep:
         self._show = show
         self._beside = beside or Apart(NICENESS)
         self._step = step
+        self._keep_free_bytes = keep_free_bytes
         self._turn = asyncio.Lock()
         self._closing = False
         self._tidied = False
         self._left: dict[str, str] = {}  # work: why it cannot be done; not tried again by this recorder
 
-    async def compact(self, told: Callable[[Work], None] = lambda _: None) -> Compacted:
-        """Compact all there is to compact, and delete what had its grace. `told` of each piece of work when it is done.
+    async def compact(self, told: Callable[[Work, int], None] = lambda *_: None) -> Compacted:
+        """Compact all there is to compact, and delete what had its grace.
 
-        Raises RecorderError where something had to be left as it is, after all else was done; OSError or sqlite3.Error
-        where the disk refuses, with everything as it was before that piece.
+        `told` of each piece of work when it is done, and of how many bytes are planned behind it. Raises RecorderError
+        where something had to be left as it is, OSError where the disk refused, both after all else was done;
+        sqlite3.Error.
         """
         done = Compacted()
-        async with self._turn:
-            with self._ends_early():
-                await self._tidy_up()
-                while works := [
-                    w for w in await self._beside.do(partial(to_do, self._data)) if w.what not in self._left
-                ]:
-                    for work in works:
-                        try:
-                            done.add(work, await self._replace(work))
-                        except PartDamaged as damage:
-                            self._left[work.what] = f"{work.what}: {damage}"
-                        told(work)
-                await self._delete(done)
+        refused: OSError | None = None
+        async with self._alone():
+            await self._tidy_up()
+            try:
+                await self._compact(done, told)
+            except OSError as error:  # what had its grace goes all the more
+                refused = error
+            await self._delete(done)
+        if refused:
+            raise refused
         if self._left:
             raise RecorderError(f"left as it is: {'; '.join(self._left.values())}")
         return done
 
-    async def retain(self, limits: settings.Retain) -> list[LetGo]:
-        """Let go of what is too old or too much; its files are deleted by `compact`, after their grace.
+    async def retain(self, limits: settings.Retain, told: Callable[[LetGo], None]) -> None:
+        """Let go of what is too old or too much, and tell; the files are deleted by `compact`, after their grace.
 
         Raises PartDamaged for a part that would have to be written anew, OSError or sqlite3.Error.
         """
-        done: list[LetGo] = []
-        async with self._turn:
-            with self._ends_early():
-                await self._tidy_up()
-                while going := await self._beside.do(partial(to_let_go, self._data, limits, self._clock.now().utc_ns)):
-                    done.append(await self._let_go(going[0]))
-                if done:
-                    await self._show()
-        return done
+        async with self._alone():
+            await self._tidy_up()
+            begun = False
+            while going := await self._beside.do(partial(to_let_go, self._data, limits, self._clock.now().utc_ns)):
+                await self._let_go(going[0])
+                told(going[0])
+                begun = True
+            if begun:
+                await self._show()
 
     async def close(self) -> None:
         """End what is under way, at once: the next recorder does it again."""
         self._closing = True
-        self._beside.kill()
-        async with self._turn:
-            pass
+        while self._turn.locked():
+            self._beside.kill()
+            await asyncio.sleep(CLOSE_EVERY_S)
 
-    @contextmanager
-    def _ends_early(self) -> Iterator[None]:
-        try:
-            yield
-        except Killed:
-            if not self._closing:
-                raise
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One at a time; ended by `close`, and the process that did the work goes with it."""
+        async with self._turn:
+            try:
+                yield
+            except Killed:
+                if not self._closing:
+                    raise
+            finally:
+                await self._beside.end()
 
     async def _tidy_up(self) -> None:
         """Once: remove what a run that broke off has made."""
@@ -158,10 +171,27 @@ class Upkeep:
             await self._beside.do(partial(remove_begun, self._data, begun))
             self._tidied = True
 
+    async def _compact(self, done: Compacted, told: Callable[[Work, int], None]) -> None:
+        while works := [w for w in await self._beside.do(partial(to_do, self._data)) if w.what not in self._left]:
+            planned = sum(work.byte_count for work in works)
+            for work in works:
+                try:
+                    done.add(work, await self._replace(work))
+                except PartDamaged as damage:
+                    self._left[work.what] = f"{work.what}: {damage}"
+                planned -= work.byte_count
+                told(work, planned)
+
     async def _replace(self, work: Work, keep: Keep | None = None) -> list[Part]:
         """Make the files of a piece of work and have them stand for their inputs."""
         if self._closing:
             raise Killed("the recorder stops.")
+        disk_ = os.statvfs(self._data)
+        if disk_.f_bavail * disk_.f_frsize < self._keep_free_bytes + work.byte_count:
+            needed = (
+                f"{work.what} needs up to {work.byte_count} bytes beside the {self._keep_free_bytes} to be kept free"
+            )
+            raise OSError(errno.ENOSPC, f"too little room to compact: {needed}", str(self._data))
         paths = [output.path for output in work.outputs]
         await self._writer.call(lambda store: store.intend_compaction(paths))
         self._step("intended")
@@ -178,18 +208,17 @@ class Upkeep:
         self._step("registered")
         return parts
 
-    async def _let_go(self, going: LetGo) -> LetGo:
+    async def _let_go(self, going: LetGo) -> None:
         if going.feed is None:
             now_ns = self._clock.now().utc_ns
             await self._writer.call(lambda store: store.replace(going.parts, [], now_ns, let_go=going.last_position))
             self._step("let go")
-            return going
+            return
         feed = going.feed
         for part in going.parts:
             if await self._beside.do(partial(holds_feed, self._data, part, feed)):
                 await self._replace(retain.thinning(part), partial(retain.without, feed=feed))
         await self._writer.call(lambda store: store.let_go_of_feed(feed, going.last_position))
-        return going
 
     async def _delete(self, done: Compacted) -> None:
         """Delete the files that were retired a grace time ago, and before them the sentinels of whoever knows them."""

@@ -14,10 +14,12 @@ from recorder import lifecycle
 from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
+from recorder.partitions import seal
 from recorder.partitions.sealer import Sealer
 from recorder.settings import Journal as JournalSettings
 
 NOON_NS = 1_769_860_800 * SECOND_NS  # 2026-01-31T12:00:00Z
+OLD_NOON_NS = 1_706_702_400 * SECOND_NS
 NEWS = Stream("news", "finlight")
 QUOTES = Stream("quotes", "finance_query.quotes")
 
@@ -89,3 +91,31 @@ def original(tmp_path_factory: pytest.TempPathFactory, record: Record, entries: 
 def recording(tmp_path: Path, original: Path) -> Path:
     """A data folder with the ten: six sealed, four not."""
     return shutil.copytree(original, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def old_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifteen hours from 2024-01-31T12:00:00Z on, two parts an hour, in each a frame of each feed."""
+    data = tmp_path_factory.mktemp("old") / "data"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seal, "HOUR_PAUSE_S", 0.0)  # nobody reads meanwhile
+        asyncio.run(_hours(data, 15))
+    return data
+
+
+@pytest.fixture
+def old_recording(tmp_path: Path, old_original: Path) -> Path:
+    return shutil.copytree(old_original, tmp_path / "data")
+
+
+async def _hours(data: Path, hours: int) -> None:
+    clock = Clock()
+    journal = Journal.open(data, JournalSettings(commit_interval_ms=1), clock)
+    sealer = Sealer(data, journal, 1 << 20, clock, pool=lambda: ThreadPoolExecutor(1))
+    for half in range(2 * hours):
+        moment = Moment(OLD_NOON_NS + half * 1800 * SECOND_NS, half * 1800 * SECOND_NS)
+        journal.append(QUOTES, Kind.DATA, 1, [b"[" + quote(b"AAPL", b"100.00") + b"]"], Mark.NONE, moment)
+        await journal.wait_durable(journal.append(NEWS, Kind.DATA, 1, [b"{}"], Mark.NONE, moment))
+        await sealer.seal()
+    await sealer.close()
+    await journal.close()

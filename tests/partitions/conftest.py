@@ -75,17 +75,17 @@ def frame() -> Callable[[str], bytes]:
 @pytest.fixture
 def sealed_hours(
     journal: Callable[[Path, Iterable[Message], int], None], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Path, int], int]:
-    """Record so many hours from 20:00 UTC on 2026-11-21, three parts an hour; answers the last position.
+) -> Callable[..., int]:
+    """Record hours from 20:00 UTC on 2024-11-21, behind the first `after`, three parts each; answers the last position.
 
     A frame of two quotes, an article, a broken frame, an entry of the recorder and one that is no UTF-8 in turn.
     """
 
     monkeypatch.setattr(seal_module, "HOUR_PAUSE_S", 0.0)
 
-    def record(data: Path, hours: int) -> int:
+    def record(data: Path, hours: int, after: int = 0) -> int:
         data.mkdir(parents=True, exist_ok=True)
-        for hour in range(hours):
+        for hour in range(after, hours):
             for third in range(3):
                 first = 1 + (hour * 3 + third) * PER_PART
                 start_ns = EVENING_NS + hour * HOUR_NS + third * 1200 * 10**9
@@ -103,7 +103,7 @@ def sealed_hours(
 
 
 PER_PART = 20
-EVENING_NS = 1_795_291_200 * 10**9
+EVENING_NS = 1_732_219_200 * 10**9
 HOUR_NS = 3600 * 10**9
 
 

@@ -31,7 +31,7 @@ def parts(tmp_path: Path, sealed_hours: Fill) -> dict[str, list[Part]]:
 
 def day_of(parts: list[Part]) -> Work:
     first, last = parts[0], parts[-1]
-    path = layout.cold_path(first.table_name, "2026112120", first.first_position, last.last_position, day=True)
+    path = layout.cold_path(first.table_name, "2024112120", first.first_position, last.last_position, day=True)
     return Work("day", (Output(first.table_name, path, tuple(parts)),))
 
 

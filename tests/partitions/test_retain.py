@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -81,10 +82,7 @@ def test_what_is_not_done_with_stays_however_full_it_gets() -> None:
 
 
 def test_a_hot_part_that_could_not_be_compacted_goes_in_its_turn() -> None:
-    left = hot("2026110812", 71, 80)
-    old = Part(
-        *[getattr(left, name) if name != "last_received_ns" else FIRST_NS + 8 * DAY_NS for name in left.__slots__]
-    )
+    old = replace(hot("2026110812", 71, 80), last_received_ns=FIRST_NS + 8 * DAY_NS)
     days = [day(number) for number in range(10) if number != 7]
     assert gone([*days, old], 1.5) == (80, {"messages"}, 8)
 
@@ -113,8 +111,7 @@ def test_a_part_written_anew_never_has_a_name_it_had() -> None:
 
 
 def test_of_messages_the_recorders_entries_about_a_feed_stay() -> None:
-    rows = pa.table(
-        {"feed": ["a", "b", "a", "a"], "kind": ["data", "data", "lifecycle", "reply"], "position": [1, 2, 3, 4]}
-    )
+    kinds = ["data", "data", "lifecycle", "reply"]
+    rows = pa.table({"feed": ["a", "b", "a", "a"], "kind": kinds, "position": [1, 2, 3, 4]})
     assert without(rows, "a")["position"].to_pylist() == [2, 3]
     assert without(rows.drop(["kind"]), "a")["position"].to_pylist() == [2]

@@ -22,17 +22,18 @@ from recorder.journal.writer import Journal
 from recorder.partitions import catalog, layout
 from recorder.partitions.apart import Apart
 from recorder.partitions.catalog import CATALOG, connect
+from recorder.partitions.retain import LetGo
 from recorder.partitions.upkeep import Beside, Upkeep
 from recorder.replay.timeline import Timeline
 
 T = TypeVar("T")
-Fill = Callable[[Path, int], int]
+Fill = Callable[..., int]
 
 HOURS = 6  # from 20:00 to 02:00: one whole day, two hours of the next of which one is over
 LAST = HOURS * 60
 GRACE_S = 3600.0
 LIMITS = settings.Compact(level=3, grace_s=GRACE_S)
-MIDNIGHT_NS = 1_795_305_600 * SECOND_NS  # the end of the first day
+MIDNIGHT_NS = 1_732_233_600 * SECOND_NS  # the end of the first day
 COUNTS = "SELECT count(*), count(DISTINCT position), max(position) FROM messages"
 QUOTES = "SELECT count(*), count(DISTINCT position) FROM quotes"
 
@@ -44,6 +45,9 @@ class InThread:
         return await asyncio.to_thread(task)
 
     def kill(self) -> None:
+        pass
+
+    async def end(self) -> None:
         pass
 
 
@@ -66,7 +70,7 @@ class TwoDaysLater(Clock):
 
 @asynccontextmanager
 async def upkeep(
-    data: Path, clock: Clock | None = None, limits: settings.Compact = LIMITS, beside: Beside | None = None
+    data: Path, clock: Clock | None = None, limits: settings.Compact = LIMITS, beside: Beside | None = None, **more: Any
 ) -> AsyncIterator[Upkeep]:
     journal = Journal.open(data, settings.Journal(commit_interval_ms=1), Clock())
     shown = ""
@@ -77,7 +81,7 @@ async def upkeep(
         return shown
 
     await show()
-    made = Upkeep(data, journal, limits, clock or Clock(), show, beside or InThread())
+    made = Upkeep(data, journal, limits, clock or Clock(), show, beside or InThread(), **more)
     try:
         yield made
     finally:
@@ -128,8 +132,8 @@ async def test_hours_and_days_become_few_files_and_every_reader_sees_the_same(
         by_table.setdefault(layout.table_of(path), []).append(path)
     assert {table: len(paths) for table, paths in by_table.items()} == dict.fromkeys(by_table, 1 + 1 + 3)
     assert by_table["messages"][:2] == [
-        layout.cold_path("messages", "2026112120", 1, 240, day=True),
-        layout.cold_path("messages", "2026112200", 241, 300, day=False),
+        layout.cold_path("messages", "2024112120", 1, 240, day=True),
+        layout.cold_path("messages", "2024112200", 241, 300, day=False),
     ]
     all_is_seen(tmp_path)
     assert before < files(tmp_path), "what was replaced waits for its grace to end"
@@ -158,7 +162,7 @@ async def test_what_was_replaced_is_deleted_after_its_grace_by_whoever_runs_then
         done = await another.compact()
     assert done.deleted_files == 5 * 3 * 4 + 4 * 4
     assert files(tmp_path) == registered(tmp_path)
-    assert {path.name for path in (tmp_path / "messages/hot").iterdir()} == {"hour=0000000000", "hour=2026112201"}
+    assert {path.name for path in (tmp_path / "messages/hot").iterdir()} == {"hour=0000000000", "hour=2024112201"}
     with closing(Store.open_readonly(tmp_path)) as store:
         assert store.retired() == []
     all_is_seen(tmp_path)
@@ -189,16 +193,16 @@ async def test_an_hour_that_is_damaged_is_left_and_told_and_the_others_go_on(
     tmp_path: Path, sealed_hours: Fill
 ) -> None:
     sealed_hours(tmp_path, HOURS)
-    (broken, *_) = (tmp_path / "messages/hot/hour=2026112121").iterdir()
+    (broken, *_) = (tmp_path / "messages/hot/hour=2024112121").iterdir()
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
     async with upkeep(tmp_path) as made:
         for _ in range(2):
-            with pytest.raises(RecorderError, match=f"left as it is: hour 2026112121: .*{broken.name}"):
+            with pytest.raises(RecorderError, match=f"left as it is: hour 2024112121: .*{broken.name}"):
                 await made.compact()
     hot = {path for path in registered(tmp_path) if path.startswith("messages/hot")}
-    assert {layout.hour_in(path) for path in hot} == {"2026112121", "2026112201"}
-    assert not any(path.startswith("quotes/cold/date=2026-11-21/hour=21") for path in files(tmp_path))
+    assert {layout.hour_in(path) for path in hot} == {"2024112121", "2024112201"}
+    assert not any(path.startswith("quotes/cold/date=2024-11-21/hour=21") for path in files(tmp_path))
     broken.write_bytes(whole)
     all_is_seen(tmp_path)
     async with upkeep(tmp_path) as another:
@@ -227,6 +231,22 @@ async def test_a_full_disk_changes_nothing_and_leaves_nothing(
         assert files(tmp_path) == before == registered(tmp_path)
         left = 1000
         assert (await made.compact()).works == 1
+
+
+async def test_room_that_recording_needs_is_not_taken_and_what_had_its_grace_goes_all_the_more(
+    tmp_path: Path, sealed_hours: Fill
+) -> None:
+    sealed_hours(tmp_path, 3)
+    clock = Later()
+    async with upkeep(tmp_path, clock) as made:
+        await made.compact()
+    sealed_hours(tmp_path, HOURS, after=3)
+    clock.later_s = GRACE_S + 60
+    async with upkeep(tmp_path, clock, keep_free_bytes=1 << 60) as cautious:
+        with pytest.raises(OSError, match="too little room to compact: hour 2024112122 needs"):
+            await cautious.compact()
+    assert files(tmp_path) == registered(tmp_path)
+    all_is_seen(tmp_path)
 
 
 @pytest.mark.slow
@@ -274,6 +294,8 @@ class InThread:
     async def do(self, task):
         return await asyncio.to_thread(task)
     def kill(self):
+        pass
+    async def end(self):
         pass
 
 async def main():
@@ -333,7 +355,8 @@ async def let_go(data: Path, **limits: Any) -> list[tuple[str | None, int]]:
     """Compact, then let go and delete at once."""
     async with upkeep(data, TwoDaysLater(), settings.Compact(level=3, grace_s=0)) as made:
         await made.compact()
-        going = await made.retain(settings.Retain(**limits))
+        going: list[LetGo] = []
+        await made.retain(settings.Retain(**limits), going.append)
         await made.compact()
     return [(one.feed, one.last_position) for one in going]
 
@@ -349,7 +372,7 @@ async def test_what_is_too_old_goes_and_nothing_calls_it_lost(tmp_path: Path, se
     verified = verify(tmp_path)
     assert (verified.findings, verified.let_go_position) == ([], 240)
     assert ask(tmp_path, "SELECT count(*) FROM lifecycle") == (LAST // 5,), "gaps of long ago are still known"
-    assert not any("date=2026-11-21" in path and "lifecycle" not in path for path in files(tmp_path))
+    assert not any("date=2024-11-21" in path and "lifecycle" not in path for path in files(tmp_path))
 
 
 async def test_what_is_too_much_goes_the_oldest_first(tmp_path: Path, sealed_hours: Fill) -> None:
