@@ -48,11 +48,13 @@ class Typed:
 
 def convert(messages: pa.Table, tables: Sequence[Table]) -> list[Typed]:
     """The rows of `tables` that `messages` (rows in the schema of that name) hold, in order of position."""
-    typed = [Typed(table, table.schema.empty_table()) for table in tables]
+    typed = [Typed(table, _summed(table, messages)) for table in tables]
     for piece in _slices(messages):
         made: dict[str, list[pa.Table]] = {table.name: [] for table in tables}
         for kind, feed_kind, frames in _sources(piece):
-            wanting = [t for t in typed if t.table.kind.word == kind and t.table.takes(feed_kind)]
+            wanting = [
+                t for t in typed if t.table.kind.word == kind and t.table.takes(feed_kind) and not t.table.summed
+            ]
             if wanting:
                 parsed, channels = _parse(frames["text"]), frames["channel"].to_pylist()
                 for result in wanting:
@@ -64,6 +66,18 @@ def convert(messages: pa.Table, tables: Sequence[Table]) -> list[Typed]:
             if ordered is not None:
                 result.rows = pa.concat_tables([result.rows, ordered])
     return typed
+
+
+def _summed(table: Table, messages: pa.Table) -> pa.Table:
+    """The rows of a table that is made of columns, none of any other."""
+    if table.summed is None or not messages.num_rows:
+        return table.schema.empty_table()
+    sums = table.summed(messages)
+    return (
+        sums.append_column(INITIAL.name, _marked(sums["mark"], Mark.INITIAL))
+        .select(table.schema.names)
+        .cast(table.schema)
+    )
 
 
 def _slices(messages: pa.Table) -> Iterator[pa.Table]:

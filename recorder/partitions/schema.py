@@ -113,6 +113,7 @@ class Table:
     kind: Kind = Kind.DATA
     carried: tuple[Column, ...] = ()  # columns of `messages` that stand in every row, beside COMMON
     clustered_by: tuple[str, ...] = ()  # what stands together in a day's file, where a frame has many rows
+    summed: Callable[[pa.Table], pa.Table] | None = None  # made of the columns of `messages`; `rows` is not asked then
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -16,6 +16,7 @@ from recorder.partitions.numbers import integer
 from recorder.partitions.schema import CHANNEL, CONNECTION, FEED_KIND, MOMENT, Column, Row, Table
 from recorder.partitions.tables_finance_query import FINANCE_QUERY_TABLES
 from recorder.partitions.tables_finlight import ARTICLES
+from recorder.partitions.tables_traffic import TRAFFIC
 
 _TEXT = pa.string()
 
@@ -70,4 +71,4 @@ LIFECYCLE = Table(
     carried=(FEED_KIND, CHANNEL, CONNECTION),
 )
 
-TABLES: tuple[Table, ...] = (ARTICLES, *FINANCE_QUERY_TABLES, LIFECYCLE)
+TABLES: tuple[Table, ...] = (ARTICLES, *FINANCE_QUERY_TABLES, LIFECYCLE, TRAFFIC)

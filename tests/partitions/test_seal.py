@@ -67,11 +67,13 @@ def test_each_hour_has_its_own_file_and_every_message_is_in_one(tmp_path: Path, 
     assert [(part.path, part.row_count) for part in sealed.parts] == [
         (layout.hot_path("messages", "2026112119", 1, 60), 60),
         (layout.hot_path("quotes", "2026112119", 1, 60), 60),
+        (layout.hot_path("traffic", "2026112119", 1, 60), 1),
         (layout.hot_path("messages", "2026112120", 61, 200), 140),
         (layout.hot_path("quotes", "2026112120", 61, 200), 140),
+        (layout.hot_path("traffic", "2026112120", 61, 200), 1),
     ]
     assert texts(tmp_path) == [message.payload for message in messages]
-    assert [(part.first_received_ns, part.last_received_ns) for part in sealed.parts[::2]] == [
+    assert [(part.first_received_ns, part.last_received_ns) for part in sealed.parts[::3]] == [
         (START_NS, START_NS + 59 * 10**9),
         (START_NS + 60 * 10**9, START_NS + 199 * 10**9),
     ]
@@ -159,4 +161,5 @@ def test_nested_columns_and_those_of_the_recorder_itself_are_verified_too(tmp_pa
         "messages": 3,
         "articles": 1,
         "lifecycle": 1,
+        "traffic": 3,
     }

@@ -80,7 +80,7 @@ async def test_what_is_durable_is_sealed_and_leaves_the_journal(threaded: tuple[
         await append(journal, b"[]", b'[{"symbol":"A"}]')
     report = await made.seal()
     assert (report.rounds, report.sealed_position, report.payload_bytes) == (1, 6, 54)
-    assert dict(report.rows) == {"messages": 6, "quotes": 3}
+    assert dict(report.rows) == {"messages": 6, "quotes": 3, "traffic": 1}
     assert report.file_bytes > 0
     assert await journal.call(lambda store: (store.groups(0, 1 << 30), store.sealed_position())) == ([], 6)
     assert published(data) == (6, 6, 6)
@@ -112,7 +112,7 @@ async def test_frames_that_do_not_parse_are_counted(threaded: tuple[Path, Journa
     await append(journal, b"nonsense", b'[{"symbol":"A","price":"many"}]')
     report = await made.seal()
     assert (report.unparsed, report.unread) == ({"quotes": 1}, {"quotes.price": 1})
-    assert report.rows == {"messages": 2, "quotes": 1}
+    assert report.rows == {"messages": 2, "quotes": 1, "traffic": 1}
 
 
 async def test_ten_minutes_of_the_real_server_come_back_byte_for_byte(
@@ -197,7 +197,7 @@ def test_a_crash_at_any_step_loses_nothing_doubles_nothing_and_ends_in_the_same_
     assert run_sealer(crashed, "never") == 0
     assert run_sealer(undisturbed, "never") == 0
     assert hashes(crashed) == hashes(undisturbed)
-    assert len(hashes(crashed)) == 4
+    assert len(hashes(crashed)) == 6
     assert published(crashed) == (300, 300, 300)
     store = Store.open_readonly(crashed)
     assert store.groups(0, 1 << 30) == []

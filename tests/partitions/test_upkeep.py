@@ -126,7 +126,7 @@ async def test_hours_and_days_become_few_files_and_every_reader_sees_the_same(
     before = files(tmp_path)
     async with upkeep(tmp_path) as made:
         done = await made.compact()
-    assert (done.works, done.parts_before, done.deleted_files) == (5 + 4, 5 * 3 * 4 + 4 * 4, 0)
+    assert (done.works, done.parts_before, done.deleted_files) == (5 + 5, 5 * 3 * 5 + 4 * 5, 0)
     by_table: dict[str, list[str]] = {}
     for path in sorted(registered(tmp_path)):
         by_table.setdefault(layout.table_of(path), []).append(path)
@@ -160,7 +160,7 @@ async def test_what_was_replaced_is_deleted_after_its_grace_by_whoever_runs_then
         assert (await another.compact()).deleted_files == 0
         clock.later_s = GRACE_S + 60
         done = await another.compact()
-    assert done.deleted_files == 5 * 3 * 4 + 4 * 4
+    assert done.deleted_files == 5 * 3 * 5 + 4 * 5
     assert files(tmp_path) == registered(tmp_path)
     assert {path.name for path in (tmp_path / "messages/hot").iterdir()} == {"hour=0000000000", "hour=2024112201"}
     with closing(Store.open_readonly(tmp_path)) as store:
