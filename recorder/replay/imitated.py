@@ -22,9 +22,9 @@ from recorder.replay.imitation import Answer, Handshake
 from recorder.replay.playhead import MAX
 from recorder.replay.relay import Relay
 from recorder.replay.selection import Selection
-from recorder.replay.session import Plan
 from recorder.replay.sessions import Full, Sessions
 from recorder.replay.socket import Socket
+from recorder.replay.track import Plan
 from recorder.replay.wire import Refused, iso
 
 

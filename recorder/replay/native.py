@@ -18,9 +18,9 @@ from recorder.replay import answers
 from recorder.replay.client import Client
 from recorder.replay.host import response
 from recorder.replay.imitation import Answer, Handshake
-from recorder.replay.session import Plan
 from recorder.replay.sessions import Full, Sessions
 from recorder.replay.socket import Socket
+from recorder.replay.track import Plan
 from recorder.replay.wire import Options, Refused, parse_query, session_name
 
 
@@ -35,9 +35,13 @@ class Native:
     async def knock(self, socket: Socket, number: int, request: Handshake) -> Response | None:
         try:
             options, plan = await self._plan(request)
+            if self.sessions.named(options.session) is None:
+                self.sessions.check_room()
         except Refused as refused:
             self.sessions.counts["queries_refused_total"] += 1
             return response(Answer(400, answers.error_text(refused)))
+        except Full as full:
+            return response(Answer(503, f"{full}\n".encode(), "text/plain"))
         except (RecorderError, OSError) as error:
             return response(Answer(500, str(error).encode(), "text/plain"))
         if not request.upgrade:

@@ -25,8 +25,9 @@ from recorder.replay.imitation import Close, Cut, Imitation, Output, Send
 from recorder.replay.listener import State
 from recorder.replay.past import texts
 from recorder.replay.reading import Stretch
-from recorder.replay.session import Plan, Session
+from recorder.replay.session import Session
 from recorder.replay.sessions import Full, Sessions
+from recorder.replay.track import Plan
 
 TURN_MESSAGES = 250  # handed to the imitation before others on the event loop have their turn
 TRY_AGAIN_LATER = 1013

@@ -18,8 +18,8 @@ from recorder.replay.encoding import Wanted
 from recorder.replay.imitation import Output
 from recorder.replay.latest import PREFIX, Latest
 from recorder.replay.relay import Relay
-from recorder.replay.session import Plan
 from recorder.replay.sessions import Sessions
+from recorder.replay.track import Plan
 
 
 class FinanceQueryRelay(Relay):

@@ -20,8 +20,8 @@ from recorder.replay.finlight_articles import Article
 from recorder.replay.finlight_articles import Wanted as Filters
 from recorder.replay.imitation import LATER, Later, Output
 from recorder.replay.relay import Relay
-from recorder.replay.session import Plan
 from recorder.replay.sessions import Sessions
+from recorder.replay.track import Plan
 
 KEEP_S = 30.0  # the official clients are back within half a second to ten
 REMEMBERED_MAX = 20_000  # identities of articles, for repeats

@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from recorder.clock import MS_NS, SECOND_NS, Clock, Moment
-from recorder.replay.encoding import Wanted
 from recorder.replay.listener import Listener, State, Status
 from recorder.replay.pace import Alarm, Figures
 from recorder.replay.playhead import BUFFERING, FAR_NS, MAX, USER, Playhead
-from recorder.replay.reading import Reading, Reel, Start, Stretch, Until
+from recorder.replay.reading import Start, Stretch
 from recorder.replay.timeline import Timeline
+from recorder.replay.track import Plan, Track
 
 READING = "reading"  # a hold of the playhead: what comes next is not in memory yet
 TELL_EVERY_NS = SECOND_NS
@@ -29,18 +28,6 @@ EXACT_SPEED_MAX = 1000.0  # faster than that nobody sees a millisecond, and the 
 LATENESS_OF_STRETCH = 8  # messages that are looked at
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a session plays, and how it begins."""
-
-    start: Start
-    until: Until = field(default_factory=Until)
-    speed: float = 1.0
-    max_idle_ns: int | None = None
-    loop: bool = False
-    paused: bool = False
 
 
 class Session:
@@ -64,7 +51,6 @@ class Session:
         self.plan = plan
         self.listeners: list[Listener] = []
         self.ended = False
-        self._timeline = timeline
         self._clock = clock
         self._buffer_bytes_max = buffer_bytes_max
         self._grace_ns = int(grace_s * SECOND_NS)
@@ -74,11 +60,7 @@ class Session:
         self._anchored = False  # whether the head stands on the timeline yet
         if plan.paused:
             self._head.hold(USER, now_ns)
-        self._reading: Reading | None = None
-        self._next = plan.start  # where to go on behind the last message played
-        self._index = 0  # of the message played next, in the first reel
-        self._position = self._played = self._loops = 0
-        self._played_before = 0  # this turn of a loop
+        self._loops = self._taken_before = 0  # turns of a loop; messages before this one
         self._steps = 0  # messages to play while paused
         self._step_ns = 0  # time to play while paused
         self._step_to_ns: int | None = None  # the same as a moment of the tape
@@ -89,6 +71,7 @@ class Session:
         self._buffering_since_ns = FAR_NS
         self._alone_since_ns = FAR_NS
         self._alarm = Alarm(clock)
+        self._track = Track(timeline, clock, plan, self._alarm.ring)
         self._task: asyncio.Task[None] | None = None
 
     # --- listeners ------------------------------------------------------------------------------------------------
@@ -97,16 +80,11 @@ class Session:
         """Play to it from here on. It is told the state at once."""
         self.listeners.append(listener)
         self._alone_since_ns = FAR_NS
-        if self._reading is None:
-            self._read(self.plan.start)
+        if self._track.reading is None:
+            self._begin(self.plan.start)
             self._task = asyncio.create_task(self._run())
-        elif listener.wanted not in self._reading.wanted:
-            # The reels ahead may lack what it wants: they are read anew, and time stands until they are here.
-            anchored = self._anchored
-            self._read(self._next)
-            self._anchored = anchored
-        elif listener.takes_json:
-            self._reading.encoded.add(listener.wanted)
+        else:
+            self._track.join(listener, self.listeners)
         self._tell(always=True)
 
     def detach(self, listener: Listener) -> None:
@@ -153,7 +131,7 @@ class Session:
     def seek(self, start: Start) -> None:
         """Go on from there, in either direction; paused or playing stays as it is."""
         self._step()
-        self._read(start)
+        self._begin(start)
         self._tell(always=True)
 
     def stop(self, cause: str = "stopped") -> None:
@@ -161,8 +139,7 @@ class Session:
         if self.ended:
             return
         self.ended, self._cause = True, cause
-        if self._reading is not None:
-            self._reading.stop()
+        self._track.stop()
         self._tell(always=True)
         self.listeners.clear()
         if self._on_end is not None:
@@ -172,12 +149,12 @@ class Session:
         return State(
             self._status(),
             self.moment_ns,
-            self._position,
+            self._track.position,
             self._head.speed,
             self._figures.speed_reached,
             self._figures.lateness_ms,
             len(self.listeners),
-            self._played,
+            self._track.taken,
             self._loops,
             self._cause,
         )
@@ -187,14 +164,14 @@ class Session:
         """The recorded moment that is shown; None before the first message is known."""
         now = self._clock.now()
         if not self._anchored:
-            return self._next.moment_ns
-        moment_ns = self._head.at(now.monotonic_ns) + self._next.cut_ns
+            return self._track.next.moment_ns
+        moment_ns = self._head.at(now.monotonic_ns) + self._track.next.cut_ns
         return min(moment_ns, now.utc_ns) if self._is_live(now.monotonic_ns) else moment_ns
 
     @property
     def next_position(self) -> int:
         """Where it goes on: what is played next is there, or behind."""
-        return self._next.position
+        return self._track.next.position
 
     # --- playing --------------------------------------------------------------------------------------------------
 
@@ -214,64 +191,46 @@ class Session:
 
     def _advance(self, now: Moment) -> int:
         """Play what is due. Returns the monotonic time at which something is due next."""
-        reading, head, now_ns = self._reading, self._head, now.monotonic_ns
-        assert reading is not None
+        track, head, now_ns = self._track, self._head, now.monotonic_ns
         self._relieve(now_ns)
-        if not reading.reels:
-            if reading.done:
-                self._at_end(reading)
-            elif not reading.at_edge:
-                head.hold(READING, now_ns)
-            else:
-                self._go_on(self._next.moment_ns, now_ns)
+        reel, moment_ns = track.reel, track.next.moment_ns
+        if reel is None:
+            self._wait_for_more(now_ns)
             return FAR_NS
-        reel = reading.reels[0]
-        self._go_on(reel.tape[0] + self._next.cut_ns if self._next.moment_ns is None else self._next.moment_ns, now_ns)
+        self._go_on(reel.tape[0] + track.next.cut_ns if moment_ns is None else moment_ns, now_ns)
         if BUFFERING in head.holds:
             return now_ns + BUFFER_POLL_NS
         if self._step_ns:
             self._step_to_ns, self._step_ns = head.at(now_ns) + self._step_ns, 0
-        stop = self._due(reel, now_ns)
-        if stop > self._index:
-            start, self._index = self._index, stop
-            self._play(Stretch(reel, start, stop), now)
-            if self._reading is not reading or self.ended:  # a listener did something
-                return now_ns
+        stretch = self._due(now_ns)
+        if stretch is not None:
+            self._play(stretch, now)
         elif self._step_to_ns is not None:
             head.seek(self._step_to_ns, now_ns)
-            self._step_to_ns = None
+            self._step()
             self._tell(always=True)
-        if self._index == len(reel):
-            self._index = 0
-            reading.pop()
-            return now_ns  # the next reel may be due as well
         if head.speed == MAX and not self.listeners:
             return FAR_NS
-        return head.due_ns(reel.tape[self._index])
+        # Behind the last message of a reel the next one may be due as well.
+        return now_ns if track.next_tape_ns is None else head.due_ns(track.next_tape_ns)
 
-    def _step(self, messages: int = 0, duration_ns: int = 0) -> None:
-        self._steps, self._step_ns, self._step_to_ns = messages, duration_ns, None
-
-    def _due(self, reel: Reel, now_ns: int) -> int:
-        """The index behind the last message to play now."""
+    def _due(self, now_ns: int) -> Stretch | None:
+        """The messages to play now."""
         if USER in self._head.holds:
             if self._step_to_ns is not None:
-                return reel.due(self._step_to_ns, self._index)
-            return min(len(reel), self._index + self._steps)
+                return self._track.until(self._step_to_ns)
+            return self._track.some(self._steps)
         if self._head.speed == MAX:
-            return len(reel) if self.listeners else self._index
-        return reel.due(self._head.at(now_ns), self._index)
+            return self._track.some() if self.listeners else None
+        return self._track.until(self._head.at(now_ns))
 
     def _play(self, stretch: Stretch, now: Moment) -> None:
-        reel, last = stretch.reel, stretch.stop - 1
+        tape = stretch.reel.tape
         if self._head.speed != MAX and not self._head.holds:
             for index in range(stretch.start, stretch.stop, -(-len(stretch) // LATENESS_OF_STRETCH)):
-                self._figures.late(now.monotonic_ns - max(self._head.due_ns(reel.tape[index]), reel.read_ns))
-        cut_ns = max(self._next.cut_ns, reel.received_ns[last] - reel.tape[last])
-        self._position = stretch.last_position
-        self._next = Start(self._position + 1, reel.tape[last] + cut_ns, cut_ns, self._next.follow)
-        self._played += len(stretch)
-        self._head.reached(reel.tape[last], now.monotonic_ns)
+                due_ns = max(self._head.due_ns(tape[index]), stretch.reel.read_ns)
+                self._figures.late(now.monotonic_ns - due_ns)
+        self._head.reached(tape[stretch.stop - 1], now.monotonic_ns)
         for listener in list(self.listeners):
             try:
                 listener.play(stretch, now)
@@ -283,61 +242,53 @@ class Session:
             if not self._steps:
                 self._tell(always=True)
 
-    def _at_end(self, reading: Reading) -> None:
-        if reading.failed is not None:
+    def _wait_for_more(self, now_ns: int) -> None:
+        """What comes next is not in memory: it is being read, or recorded, or there is nothing any more."""
+        reading = self._track.reading
+        assert reading is not None
+        if not reading.done:
+            if reading.at_edge:
+                self._go_on(self._track.next.moment_ns, now_ns)
+            else:
+                self._head.hold(READING, now_ns)
+        elif reading.failed is not None:
             self.stop(f"failed: {reading.failed}")
         elif USER in self._head.holds:
             self._step()
-        elif self.plan.loop and self._played > self._played_before:
-            self._played_before = self._played
+        elif self.plan.loop and self._track.taken > self._taken_before:
             self._loops += 1
-            self._read(self.plan.start)
+            self._begin(self.plan.start)
         else:
             self.stop("all was played")
 
-    # --- the timeline ---------------------------------------------------------------------------------------------
-
-    def _read(self, start: Start) -> None:
-        """Begin anew there; the head waits for the first reel."""
-        if self._reading is not None:
-            self._reading.stop()
-        self._next, self._index, self._anchored = start, 0, False
+    def _begin(self, start: Start) -> None:
+        """From there; time stands until the first reel is here."""
+        self._anchored, self._taken_before = False, self._track.taken
         self._head.hold(READING, self._clock.monotonic_ns())
-        self._reading = Reading(
-            self._timeline,
-            self._clock,
-            start,
-            self.plan.until,
-            self.plan.max_idle_ns,
-            wanted=frozenset(listener.wanted for listener in self.listeners) or frozenset({Wanted()}),
-            encoded={listener.wanted for listener in self.listeners if listener.takes_json},
-            changed=self._alarm.ring,
-        )
+        self._track.begin(start, self.listeners)
 
     def _go_on(self, moment_ns: int | None, now_ns: int) -> None:
-        """What comes next is here: time moves. It begins where the reading did: at the moment asked for, else at the
-        first message."""
+        """What comes next is here, or is still to be recorded: time moves. It begins at the moment asked for, else at
+        the first message."""
         anchors = moment_ns is not None and not self._anchored
         if moment_ns is not None and not self._anchored:
             self._anchored = True
-            self._head.seek(moment_ns - self._next.cut_ns, now_ns)
+            self._head.seek(moment_ns - self._track.next.cut_ns, now_ns)
             self._figures.restart(now_ns, self._head.at(now_ns))
         if anchors or READING in self._head.holds:
             self._head.release(READING, now_ns)
             self._tell(always=anchors)
 
-    # --- the state ------------------------------------------------------------------------------------------------
+    def _step(self, messages: int = 0, duration_ns: int = 0) -> None:
+        self._steps, self._step_ns, self._step_to_ns = messages, duration_ns, None
 
-    @property
-    def _at_edge(self) -> bool:
-        return self._reading is not None and self._reading.at_edge
+    # --- the state ------------------------------------------------------------------------------------------------
 
     def _is_live(self, now_ns: int) -> bool:
         """Whether everything durable is played as soon as it is read."""
-        if self._reading is None or not self._at_edge or self._head.holds:
+        if not self._track.at_edge or self._head.holds:
             return False
-        reels = self._reading.reels
-        return not reels or self._index == len(reels[0]) or self._head.is_due(reels[0].tape[self._index], now_ns)
+        return self._track.next_tape_ns is None or self._head.is_due(self._track.next_tape_ns, now_ns)
 
     def _status(self) -> Status:
         if self.ended:
@@ -352,7 +303,7 @@ class Session:
         """A live head that is faster than time itself is where time is."""
         now = self._clock.now()
         if self._anchored and self._is_live(now.monotonic_ns):
-            behind_ns = min(self._head.at(now.monotonic_ns), now.utc_ns - self._next.cut_ns)
+            behind_ns = min(self._head.at(now.monotonic_ns), now.utc_ns - self._track.next.cut_ns)
             self._head.seek(behind_ns, now.monotonic_ns)
 
     def _relieve(self, now_ns: int) -> None:

@@ -12,8 +12,9 @@ from collections import Counter
 from recorder.clock import SECOND_NS, Clock
 from recorder.replay.extents import Bounds
 from recorder.replay.reading import Start, Until, bounds_of
-from recorder.replay.session import Plan, Session
+from recorder.replay.session import Session
 from recorder.replay.timeline import Timeline
+from recorder.replay.track import Plan
 from recorder.replay.wire import Options, Point, Refused, iso
 from recorder.settings import Replay
 
@@ -57,14 +58,21 @@ class Sessions:
         ns = min(max(moment_ns + by_ns, bounds.first_received_ns), bounds.last_received_ns)
         return await self.located("by", Point(ns=ns))
 
-    def open(self, name: str | None, plan: Plan) -> Session:
-        """The session of this name as it is, else a new one with this plan. Raises Full."""
-        found = next((session for session in self.all if name is not None and session.name == name), None)
-        if found is not None:
-            return found
+    def named(self, name: str | None) -> Session | None:
+        """The session of this name, if it is there."""
+        return next((session for session in self.all if name is not None and session.name == name), None)
+
+    def check_room(self) -> None:
+        """Raises Full where there may be no further session."""
         if len(self.all) >= self.limits.sessions_max:
             self.counts["sessions_refused_total"] += 1
             raise Full("sessions_max", self.limits.sessions_max)
+
+    def open(self, name: str | None, plan: Plan) -> Session:
+        """The session of this name as it is, else a new one with this plan. Raises Full."""
+        if (found := self.named(name)) is not None:
+            return found
+        self.check_room()
         session = Session(
             self.timeline,
             self.clock,

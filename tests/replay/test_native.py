@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket as sockets
+import struct
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -348,3 +350,109 @@ async def test_a_plain_get_says_that_this_is_a_websocket(data: Path) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             await asyncio.to_thread(urllib.request.urlopen, url, timeout=10)
     assert refused.value.code == 426
+
+
+@pytest.fixture
+def large(tmp_path: Path, record: Record) -> Path:
+    """Far more than the kernel's buffers between two sockets hold: 40 messages of 1 MB."""
+    record(tmp_path / "data", [message(n, b'"%s"' % (b"x" * 1_000_000)) for n in range(1, 41)])
+    return tmp_path / "data"
+
+
+def reads_nothing(server: Server, query: str) -> sockets.socket:
+    """A client that shakes hands and then leaves everything where it is."""
+    peer = sockets.create_connection((server.address, server.port))
+    key = "dGhlIHNhbXBsZSBub25jZQ=="
+    peer.sendall(
+        f"GET /replay?{query} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    return peer
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - nobody is told when these things happen inside
+        await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_takes_nothing_is_cut_and_frees_everything(large: Path) -> None:
+    limits = Replay(idle_s=0.5, listener_buffer_bytes_max=1 << 20)
+    sessions = Sessions(Timeline(large), Clock(), limits)
+    native = Native(sessions)
+    async with Server({"/replay": native}) as server, asyncio.timeout(60):
+        peer = reads_nothing(server, "speed=max")
+        await until(lambda: sessions.all)
+        await until(lambda: not sessions.all)
+        assert sessions.counts["clients_cut_idle_total"] == 1
+        await until(lambda: not server.clients)
+        assert not native.clients
+        peer.close()
+
+
+async def test_a_client_that_goes_without_a_word_frees_everything(large: Path) -> None:
+    sessions = Sessions(Timeline(large), Clock(), Replay())
+    async with Server({"/replay": Native(sessions)}) as server, asyncio.timeout(60):
+        for query in ("speed=max", "paused=true", "speed=1&session=named"):
+            peer = reads_nothing(server, query)
+            await until(lambda: sessions.all)
+            peer.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()  # a reset
+            if "named" in query:
+                await until(lambda: not sessions.all[0].listeners)
+                sessions.all[0].stop()
+            await until(lambda: not sessions.all)
+
+
+async def test_a_slow_reader_gets_everything_and_its_session_waits(large: Path) -> None:
+    limits = Replay(listener_buffer_bytes_max=1 << 20)
+    sessions = Sessions(Timeline(large), Clock(), limits)
+    async with Server({"/replay": Native(sessions)}) as server, asyncio.timeout(60):
+        peer = reads_nothing(server, "speed=max")
+        await until(lambda: sessions.all)
+        (session,) = sessions.all
+        await until(lambda: session.state().status == "buffering" and session.state().played)
+        played = session.state().played
+        assert 0 < played < 40
+        assert session.listeners[0].backlog_bytes <= (1 << 20) + 6 * 1_000_500  # and the reel it was about to play
+        read = 0
+        while part := await asyncio.to_thread(peer.recv, 1 << 20):
+            read += len(part)
+        assert read > 40_000_000
+        peer.close()
+
+
+async def test_half_closed_clients_are_survived(data: Path) -> None:
+    sessions = Sessions(Timeline(data), Clock(), Replay())
+    async with Server({"/replay": Native(sessions)}) as server, asyncio.timeout(60):
+        peer = reads_nothing(server, "speed=0.01")
+        await until(lambda: sessions.all)
+        peer.shutdown(sockets.SHUT_WR)
+        await until(lambda: not sessions.all)
+        peer.close()
+        assert len(positions(await play(server, "speed=max"))) == 100
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"GET /replay\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 100,  # TLS
+        b"GET /replay?" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /replay HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+        b"GET /[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET //[/replay HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /replay?" + b"&".join(b"a%d=1" % n for n in range(200)) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /replay HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+async def test_what_is_no_handshake_is_hung_up_on_and_others_are_served(data: Path, request_: bytes) -> None:
+    sessions = Sessions(Timeline(data), Clock(), Replay())
+    async with Server({"/replay": Native(sessions)}, handshake_timeout_s=0.5) as server, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection(server.address, server.port)
+        writer.write(request_)
+        answer = await reader.read()
+        assert b"101" not in answer[:20]
+        assert b" 500 " not in answer[:20]
+        writer.close()
+        assert len(positions(await play(server, "speed=max"))) == 100

@@ -18,8 +18,9 @@ from recorder.replay.listener import State
 from recorder.replay.playhead import MAX
 from recorder.replay.reading import Start, Stretch, Until
 from recorder.replay.selection import Selection
-from recorder.replay.session import Plan, Session
+from recorder.replay.session import Session
 from recorder.replay.timeline import Timeline
+from recorder.replay.track import Plan
 
 Record = Callable[..., None]
 
@@ -105,7 +106,7 @@ async def test_silences_longer_than_max_idle_are_cut(tmp_path: Path, record: Rec
     ear = Ear()
     playing = session(tmp_path / "data", speed=1.0, max_idle_ns=20 * MS_NS)
     playing.attach(ear)
-    await ear.wait(lambda ear: len(ear.positions) == 2)
+    await ear.wait(lambda ear: len(ear.positions) >= 2)
     assert playing.moment_ns is not None
     assert playing.moment_ns >= START_NS + 3600 * SECOND_NS  # the moment is the recording's
     assert await ear.end() == [1, 2, 3]
@@ -190,10 +191,12 @@ async def test_a_late_listener_that_wants_more_gets_it_and_nobody_misses_or_doub
 async def test_the_wait_for_more_is_not_played_as_silence(tmp_path: Path, record: Record) -> None:
     record(tmp_path / "data", [message(1, 0), message(2, 0, NEWS), message(3, 3_600_000), message(4, 3_600_010, NEWS)])
     first, late = Ear(Wanted(Selection(feeds=frozenset({"quotes"}), kinds=DATA))), Ear()
-    playing = session(tmp_path / "data", speed=1.0, max_idle_ns=100 * MS_NS, name="shared")
+    playing = session(tmp_path / "data", speed=1.0, max_idle_ns=100 * MS_NS, name="shared", paused=True)
     playing.attach(first)
+    playing.step(messages=1)
     await first.wait(lambda ear: ear.positions == [1])
     playing.attach(late)
+    playing.resume()
     assert await late.end() == [2, 3, 4]
     assert await first.end() == [1, 3]
 
