@@ -6,6 +6,7 @@ be played is answered with a 400 that says what can. Holds nothing that must sur
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
@@ -49,6 +50,7 @@ class Native:
         if request.path not in ("", "/"):
             return response(Answer(404))
         socket.number = number
+        socket.backlog_bytes_max = sys.maxsize  # its session waits long before
         socket.ping_timeout = None  # a pong may wait behind megabytes; who takes nothing is noticed by idle_s
         socket.on_lost = self._lost
         self.asked[socket] = options, plan
