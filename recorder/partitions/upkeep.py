@@ -1,7 +1,7 @@
 """Keeping the recording small and quick to read: compaction, retention and the deletion of what they left.
 
 In: requests to do one of them. Out: parts that stand for others, registered in one transaction; a catalogue that shows
-them; files deleted when every reader had its grace. The heavy work is done in a process of its own at the lowest
+them; files deleted when every reader had its grace. The heavy work is done in a process of its own at low
 priority. One thing is done at a time; a second call waits for the first.
 
 If the power fails between any two steps, nothing is missing and nothing is there twice: until it is registered a file
@@ -39,7 +39,7 @@ from recorder.partitions.seal import Step, no_step
 from recorder.partitions.sealer import Writer
 from recorder.partitions.views import STORED
 
-NICENESS = 19
+NICENESS = 15  # sealing goes before it with 10; with 19, queries on all cores would keep it from ever getting done
 CLOSE_EVERY_S = 0.02  # a process that has just begun may be missed by the first kill
 FORGET_PATHS = 200  # at a time, between two commits
 
