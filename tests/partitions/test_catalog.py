@@ -13,12 +13,13 @@ from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions import catalog, layout, views
 from recorder.partitions.catalog import CATALOG, connect, publish_catalog
+from recorder.partitions.derived import DERIVED
 from recorder.partitions.seal import seal
 
 Append = Callable[[Path, Iterable[Message], int], None]
 
 START_NS = 1_795_291_140 * 10**9
-VIEWS = [*(stored.name for stored in views.STORED), *(view.name for view in views.DERIVED)]
+VIEWS = [*(stored.name for stored in views.STORED), *(view.name for view in DERIVED)]
 COUNTS = "SELECT count(*), count(DISTINCT position), max(position) - min(position) + 1 FROM messages"
 
 
