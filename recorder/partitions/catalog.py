@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recorder import disk
 from recorder.journal.store import Store
@@ -27,6 +29,7 @@ from recorder.partitions.views import STORED, Stored
 
 CATALOG = "catalog.duckdb"
 STORAGE_VERSION = "v1.0.0"  # what DuckDB 1.x can open; by default 2.0 writes files that it cannot
+_DECLARED = {stored.name: frozenset(column.name for column in stored.columns) for stored in STORED}
 UNSEALED = "_unsealed_"  # prefix of the tables that hold what is still in the journal
 
 
@@ -48,11 +51,15 @@ def publish_catalog(data: Path, parts: Iterable[str] = (), hot_since: str | None
     recorder (a new version, a directory that has moved) and when parts became cold or went; not for new hot parts.
     """
     data = data.resolve()
+    parts = list(parts)
     listed, bound = divide(parts, hot_since)
+    uneven = {layout.table_of(path) for path in parts if _lacks_columns(data, path)}
 
     def sources(generation: str) -> dict[str, str]:
         return {
-            stored.name: views.published(data, stored, listed.get(stored.name, ()), bound, generation)
+            stored.name: views.published(
+                data, stored, listed.get(stored.name, ()), bound, generation, uneven=stored.name in uneven
+            )
             for stored in STORED
         }
 
@@ -80,6 +87,20 @@ def divide(parts: Iterable[str], hot_since: str | None) -> tuple[dict[str, list[
         if not layout.is_hot(path) or (layout.hour_in(path) or "") < hot_since:
             listed.setdefault(layout.table_of(path), []).append(path)
     return listed, hot_since
+
+
+def _lacks_columns(data: Path, path: str) -> bool:
+    """Whether a part was written when its table had fewer columns. A file that cannot be read is not known to."""
+    try:
+        there = _columns(data / path, (data / path).stat().st_mtime_ns)
+    except (OSError, pa.ArrowException):
+        return False
+    return not _DECLARED.get(layout.table_of(path), frozenset()) <= there
+
+
+@lru_cache(maxsize=1 << 15)
+def _columns(path: Path, _changed_ns: int) -> frozenset[str]:
+    return frozenset(pq.read_schema(path).names)  # 0.3 ms the first time
 
 
 def connect(data: Path) -> duckdb.DuckDBPyConnection:

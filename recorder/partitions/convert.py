@@ -145,18 +145,23 @@ def _rows(result: Typed, messages: pa.Table, frames: list[Any], channels: list[s
     known = {column.name: owned[column.name] for column in said}
     known[INITIAL.name] = _marked(owned["mark"], Mark.INITIAL)
     known[ORIGIN.name] = pc.if_else(_marked(owned["mark"], Mark.REST), "rest", "wire")
-    own = {column.name: _values(column, rows, result.unread) for column in table.own}
+    own = {column.name: _values(column, rows, result.unread, owned) for column in table.own}
     return pa.table([(known | own)[column.name] for column in table.columns], schema=table.schema)
 
 
-def _values(column: Column, rows: list[Row], unread: Counter[str]) -> pa.Array:
-    """One column of the rows."""
+def _values(column: Column, rows: list[Row], unread: Counter[str], owned: pa.Table) -> pa.Array:
+    """One column of the rows; `owned` are their messages."""
     given = [row.get(column.origin) for row in rows]
-    array = _array(given, column)
+    array = _before(owned, given, column) if column.ago else _array(given, column)
     lost = array.null_count - given.count(None)
     if lost:
         unread[column.name] += lost
     return array
+
+
+def _before(owned: pa.Table, given: list[Any], column: Column) -> pa.ChunkedArray:
+    received_ns = owned["received_at"].cast(pa.int64())
+    return pc.subtract(received_ns, pa.array(map(column.reader, given), pa.int64())).cast(column.type)
 
 
 def _array(given: list[Any], column: Column) -> pa.Array:

@@ -157,7 +157,7 @@ ROTATIONS = Derived(
         "outcome": "done, failed, or started",
         "cause": "why: its age, a change of settings, …",
         "proof": "how it was shown that nothing was missed",
-        "both": "messages seen on both connections",
+        "on_both": "messages seen on both connections",
         "only_old": "messages seen on the old connection alone",
         "only_new": "messages seen on the new connection alone",
         "variants": "same identity, other text: both are kept",

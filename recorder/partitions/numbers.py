@@ -27,6 +27,19 @@ _ISO = re.compile(
     r" ?(Z|z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
+HEADLINES_HELD_S = 900  # Finance Query's PROTOCOL, 5 and 6: /market keeps them 15 minutes, a profile 5
+_AGO = re.compile(r"(\d{1,4}|an?) (second|minute|hour|day|week|month|year)s? ago", re.ASCII)
+_AGO_WORDS = {"just now": ("0", "minute"), "yesterday": ("1", "day")}
+# A unit in seconds, and how far off one of them may be: months and years are means of the calendar's.
+_AGO_UNITS = {
+    "second": (1, 1),
+    "minute": (60, 60),
+    "hour": (3600, 3600),
+    "day": (86_400, 86_400),
+    "week": (604_800, 604_800),
+    "month": (2_629_746, 33 * 86_400),
+    "year": (31_556_952, 367 * 86_400),
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY = re.compile(r"([A-Za-z]{3})[a-z]* (\d{1,2}), (\d{4})", re.ASCII)
@@ -77,6 +90,34 @@ def short(value: Any) -> int | None:
 def stars(value: Any) -> int | None:
     """How many stars: `★★` is 2."""
     return len(value) if type(value) is str and value and not value.strip("★") else None
+
+
+def ago_ns(value: Any) -> int | None:
+    """How long ago `2 hours ago` is, in nanoseconds; `just now` is 0. See `ago_within_s`."""
+    span = _ago(value) if type(value) is str else None
+    return None if span is None else span[0] * SECOND_NS
+
+
+def ago_within_s(value: Any) -> int | None:
+    """By how many seconds at most `2 hours ago` may be wrong, to either side.
+
+    Nobody says whether the upstream rounds down, up or to the nearest, so one unit covers them all; on top comes the
+    time for which the server repeats a headline with the text it once had.
+    """
+    span = _ago(value) if type(value) is str else None
+    return None if span is None else span[1]
+
+
+@lru_cache(maxsize=1 << 12)
+def _ago(text: str) -> tuple[int, int] | None:
+    """(seconds ago, seconds of uncertainty)"""
+    words = " ".join(text.lower().split())
+    match = _AGO.fullmatch(words)
+    if match is None and words not in _AGO_WORDS:
+        return None
+    count, unit = match.groups() if match else _AGO_WORDS[words]
+    unit_s, unsure_s = _AGO_UNITS[unit]
+    return (1 if count in ("a", "an") else int(count)) * unit_s, unsure_s + HEADLINES_HELD_S
 
 
 def moment_ns(value: Any) -> int | None:

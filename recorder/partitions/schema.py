@@ -21,7 +21,7 @@ from recorder import __version__
 from recorder.message import Kind
 from recorder.partitions import numbers
 
-SCHEMA_VERSION = 1  # of all tables together; files of every version stay readable
+SCHEMA_VERSION = 2  # of all tables together; files of every version stay readable. 1: headlines without moments
 META_SCHEMA = b"recorder.schema_version"
 META_WRITER = b"recorder.writer_version"
 META_TABLE = b"recorder.table"
@@ -62,6 +62,7 @@ class Column:
     origin: str
     read: Read | None = None  # from JSON to the column's value; None: the reader of its type
     encoding: Literal["dictionary", "delta", "plain"] = "dictionary"  # plain: long texts that hardly repeat
+    ago: bool = False  # what is read is how many ns before `received_at` it was
 
     @property
     def reader(self) -> Read:

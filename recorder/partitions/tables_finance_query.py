@@ -289,6 +289,14 @@ HEADLINES = Table(
         Column("source", _TEXT, "publisher", "source"),
         Column("image", _TEXT, "URL of an image", "img"),
         Column("age", _TEXT, "how old it was at received_at, in the upstream's words: 2 hours ago", "time"),
+        Column("published_at", MOMENT, "so much before received_at, UTC", "time", numbers.ago_ns, ago=True),
+        Column(
+            "published_within_s",
+            pa.int32(),
+            "by how many seconds at most published_at is wrong",
+            "time",
+            numbers.ago_within_s,
+        ),
     ),
     _headlines,
 )

@@ -38,6 +38,9 @@ STORED = (
 )
 
 
+_BY_NAME = ", union_by_name = true"
+
+
 def quoted(text: str | Path) -> str:
     """A string literal."""
     return "'" + str(text).replace("'", "''") + "'"
@@ -58,20 +61,27 @@ def names(columns: Iterable[Column]) -> str:
     return ", ".join(f"f.{name(column.name)}" for column in columns)
 
 
-def read_files(paths: Sequence[str | Path]) -> str:
-    """A scan of these files; a missing one is an error."""
-    return f"read_parquet([{', '.join(quoted(literally(path)) for path in paths)}], hive_partitioning = false)"
+def read_files(paths: Sequence[str | Path], *, uneven: bool) -> str:
+    """A scan of these files; a missing one is an error. `uneven`: some may lack columns, which are NULL then.
+
+    Otherwise that is an error, and less is opened before it is needed: 0.05 ms less a file.
+    """
+    files = ", ".join(quoted(literally(path)) for path in paths)
+    return f"read_parquet([{files}], hive_partitioning = false{_BY_NAME if uneven else ''})"
 
 
-def published(data: Path, stored: Stored, listed: Sequence[str], hot_since: str, generation: str) -> str:
-    """How a reader of the catalogue finds a table's rows."""
+def published(
+    data: Path, stored: Stored, listed: Sequence[str], hot_since: str, generation: str, *, uneven: bool = False
+) -> str:
+    """How a reader of the catalogue finds a table's rows. `uneven`: some of its files lack columns."""
     files = [data / layout.sentinel_path(stored.name, generation), *(data / path for path in listed)]
     glob = quoted(f"{literally(data)}/{layout.hot_glob(stored.name)}")
     columns = names(stored.columns)
-    hot = f"read_parquet({glob}, hive_partitioning = true, hive_types = {{'hour': VARCHAR}})"
+    by_name = _BY_NAME if uneven else ""
+    hot = f"read_parquet({glob}, hive_partitioning = true, hive_types = {{'hour': VARCHAR}}{by_name})"
     # Names are declared in this project, paths and hours are quoted.
     return (
-        f"SELECT {columns} FROM {read_files(files)} AS f UNION ALL "  # noqa: S608
+        f"SELECT {columns} FROM {read_files(files, uneven=uneven)} AS f UNION ALL "  # noqa: S608
         f"SELECT {columns} FROM {hot} AS f WHERE f.hour >= {quoted(hot_since)}"
     )
 
@@ -82,7 +92,8 @@ def joined(stored: Stored, files: Sequence[Path], sealed_position: int, unsealed
     tail = f"SELECT {columns} FROM {name(unsealed)} AS f"  # noqa: S608
     if not files:
         return tail
-    return f"SELECT {columns} FROM {read_files(files)} AS f WHERE f.position <= {sealed_position} UNION ALL {tail}"  # noqa: S608
+    sealed = f"SELECT {columns} FROM {read_files(files, uneven=True)} AS f WHERE f.position <= {sealed_position}"  # noqa: S608
+    return f"{sealed} UNION ALL {tail}"
 
 
 def statements(sources: Mapping[str, str]) -> list[str]:

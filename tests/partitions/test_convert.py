@@ -123,6 +123,21 @@ def test_rows_of_several_feed_kinds_come_in_order_of_position(arrow_of: Arrow, f
     assert headlines["symbol"].to_pylist() == [None, "AAPL"] * 3
 
 
+def test_how_old_a_headline_was_becomes_when_it_was_published(arrow_of: Arrow) -> None:
+    ages = ["2 hours ago", "just now", "Aug 12, 2024", None]
+    frame = {"headlines": [{"title": "t", "time": age} for age in ages]}
+    result = typed("headlines", arrow_of(messages("finance_query.market", orjson.dumps(frame))))
+    received_ns = result.rows["received_at"].cast("int64")[0].as_py()
+    assert result.rows["published_at"].cast("int64").to_pylist() == [
+        received_ns - 7_200 * 10**9,
+        received_ns,
+        None,
+        None,
+    ]
+    assert result.rows["published_within_s"].to_pylist() == [4_500, 960, None, None]
+    assert result.unread == {"published_at": 1, "published_within_s": 1}
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.partitions import numbers
+from recorder.partitions.numbers import HEADLINES_HELD_S, SECOND_NS, ago_ns, ago_within_s
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,6 @@ def test_stars_are_counted() -> None:
     assert numbers.stars(2) is None
 
 
-SECOND_NS = 10**9
 MAY_26 = 1_779_810_508 * SECOND_NS  # 2026-05-26T15:48:28Z
 
 
@@ -182,3 +182,47 @@ def test_no_value_raises(value: Any) -> None:
 def test_printed_numbers_come_back(value: Any) -> None:
     assert numbers.number(f"{value:.2f}") == float(f"{value:.2f}")
     assert numbers.number(f"{value:+,.2f}%") == float(f"{value:.2f}")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "unit_s"),
+    [
+        ("2 hours ago", 7_200, 3_600),
+        ("1 hours ago", 3_600, 3_600),  # so Finance Query writes it
+        ("an hour ago", 3_600, 3_600),
+        ("just now", 0, 60),
+        ("0 minutes ago", 0, 60),
+        ("45 seconds ago", 45, 1),
+        ("59 Minutes  ago", 3_540, 60),
+        ("yesterday", 86_400, 86_400),
+        ("3 days ago", 259_200, 86_400),
+        ("2 weeks ago", 1_209_600, 604_800),
+        ("1 month ago", 2_629_746, 33 * 86_400),
+        ("a year ago", 31_556_952, 367 * 86_400),
+    ],
+)
+def test_relative_times_are_a_span_and_a_unit_of_uncertainty(text: str, seconds: int, unit_s: int) -> None:
+    assert ago_ns(text) == seconds * SECOND_NS
+    assert ago_within_s(text) == unit_s + HEADLINES_HELD_S
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "ago", "hours ago", "in 2 hours", "2 fortnights ago", "12345 days ago", "Aug 12, 2024", 7, None, ["x"]],
+)
+def test_what_is_no_relative_time_is_none(value: object) -> None:
+    assert ago_ns(value) is None
+    assert ago_within_s(value) is None
+
+
+@given(st.integers(0, 999), st.sampled_from([60, 3600, 86_400, 604_800]), st.floats(0, 1), st.integers(0, 900))
+def test_published_lies_within_the_uncertainty_however_the_upstream_rounds(
+    count: int, unit_s: int, fraction: float, held_s: int
+) -> None:
+    unit = {60: "minutes", 3600: "hours", 86_400: "days", 604_800: "weeks"}[unit_s]
+    truly_ago_s = (count + fraction) * unit_s + held_s  # when it arrives here
+    for said in (count, count + 1, round(count + fraction)):  # down, up, nearest
+        text = f"{said} {unit} ago"
+        read_ns, within_s = ago_ns(text), ago_within_s(text)
+        assert read_ns is not None and within_s is not None
+        assert abs(read_ns / SECOND_NS - truly_ago_s) <= within_s
