@@ -16,7 +16,7 @@ from recorder.journal.store import Part
 from recorder.partitions import layout, schema
 from recorder.partitions.views import STORED
 
-FILE_BYTES_MAX = 512 << 20  # of inputs for one file: bounds what a crash makes us do again, and the room it takes
+FILE_BYTES_MAX = 128 << 20  # of inputs for one file: bounds what a crash makes us do again, and the room it takes
 
 _TABLES = frozenset(stored.name for stored in STORED)
 

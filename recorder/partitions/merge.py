@@ -32,7 +32,8 @@ from recorder.partitions.tables import TABLES
 from recorder.partitions.views import STORED
 
 GROUP_BYTES_MAX = 64 << 20  # of a row group in memory; frames of /market have 42 KB each
-CLUSTER_ROWS = 4 * schema.ROW_GROUP_ROWS
+CLUSTER_ROWS = 4 * schema.ROW_GROUP_ROWS  # one symbol's OHLC then takes a seventh; twice as many give it little more
+MANY_ROWS = 4  # a frame
 READ_ROWS = 4096
 READ_BYTES = 8 << 20
 STREAM_BYTES = 1 << 20  # of a column that are read ahead, compressed
@@ -66,10 +67,11 @@ class _Made:
         self._data = data
         self._output = output
         self._columns = _COLUMNS[output.table]
-        self._cluster = _CLUSTERED.get(output.table, ()) if stays else ()
         self._schema = schema.arrow_schema(output.table, self._columns)
-        self._how = schema.how_to_write(self._columns, level, clustered=bool(self._cluster))
         self._keep = keep
+        cluster = _CLUSTERED.get(output.table, ()) if stays else ()
+        self._cluster = [(name, "ascending") for name in cluster] if cluster and self._many_rows_a_frame() else []
+        self._how = schema.how_to_write(self._columns, level, clustered=bool(self._cluster))
         self._rows = 0
         self._byte_count = 0
         self._times: list[int] = []
@@ -83,6 +85,7 @@ class _Made:
                 self._rows += window.num_rows
                 least_greatest = pc.min_max(window[RECEIVED_AT.name].cast(pa.int64())).as_py()
                 self._times += least_greatest.values()
+                del window  # before the next one is made
         disk.sync(aside)
         disk.forget_cached(aside)
         self._byte_count = aside.stat().st_size
@@ -108,31 +111,44 @@ class _Made:
             if file.schema_arrow.metadata != self._schema.metadata:
                 return False
             there = _Rows(_batches(file, self._schema), self._schema)
-            return all(there.take(len(window)).equals(window) for window in self._windows()) and not there.take(1)
+            for window in self._windows():
+                if not there.take(len(window)).equals(window):
+                    return False
+                del window
+            return not there.take(1)
 
     def _windows(self) -> Iterator[pa.Table]:
         """The rows of all inputs as they are to be written, a row group or a cluster at a time."""
-        rows_max = CLUSTER_ROWS if self._cluster else schema.ROW_GROUP_ROWS
         there = _Rows(self._inputs(), self._schema)
-        while window := there.take(rows_max, GROUP_BYTES_MAX):
-            order = [(name, "ascending") for name in self._cluster]
-            yield window.sort_by([*order, (POSITION.name, "ascending")]) if order else window
+        while window := self._arranged(there):
+            yield window
+            del window
+
+    def _arranged(self, there: _Rows) -> pa.Table:
+        if not self._cluster:
+            return there.take(schema.ROW_GROUP_ROWS, GROUP_BYTES_MAX)
+        return there.take(CLUSTER_ROWS, GROUP_BYTES_MAX).sort_by([*self._cluster, (POSITION.name, "ascending")])
+
+    def _many_rows_a_frame(self) -> bool:
+        """Whether it is worth it: each time is written for each symbol anew, where a frame has one row just once."""
+        path = self._data / self._output.inputs[0].path
+        with _reading(path), _opened(path) as file:
+            position = file.read([POSITION.name], use_threads=False)[POSITION.name]
+        frames: int = pc.count_distinct(position).as_py()
+        return len(position) >= MANY_ROWS * frames
 
     def _inputs(self) -> Iterator[pa.Table]:
         reached = 0
         for part in self._output.inputs:
             path = self._data / part.path
             rows = 0
-            try:
-                with _opened(path) as file:
-                    for batch in _batches(file, self._schema):
-                        rows += batch.num_rows
-                        reached = _in_order(path, part, batch, reached)
-                        kept = self._keep(batch) if self._keep else batch
-                        if kept.num_rows:
-                            yield kept
-            except (pa.ArrowException, OSError) as error:
-                raise PartDamaged(path, str(error).partition("\n")[0]) from error
+            with _reading(path), _opened(path) as file:
+                for batch in _batches(file, self._schema):
+                    rows += batch.num_rows
+                    reached = _in_order(path, part, batch, reached)
+                    kept = self._keep(batch) if self._keep else batch
+                    if kept.num_rows:
+                        yield kept
             if part.row_count and rows != part.row_count:
                 raise PartDamaged(path, f"it holds {rows} rows, {part.row_count} were registered")
 
@@ -157,6 +173,14 @@ class _Rows:
             rows_max -= taken[-1].num_rows
             bytes_max -= taken[-1].nbytes
         return pa.concat_tables(taken)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise PartDamaged(path, str(error).partition("\n")[0]) from error
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -45,8 +45,6 @@ def test_a_file_holds_the_rows_of_its_inputs(tmp_path: Path, parts: dict[str, li
     (made,) = merge.merge(tmp_path, work, LEVEL)
     inputs, output = rows(tmp_path, [part.path for part in parts[table]]), rows(tmp_path, [made.path])
     assert output.schema.equals(inputs.schema, check_metadata=True)
-    if table == "quotes":
-        inputs = inputs.sort_by([("symbol", "ascending"), ("position", "ascending")])
     assert output.equals(inputs)
     first, last = parts[table][0], parts[table][-1]
     assert made == Part(
@@ -66,11 +64,15 @@ def test_a_file_holds_the_rows_of_its_inputs(tmp_path: Path, parts: dict[str, li
 def test_symbols_stand_together_in_what_stays_and_in_nothing_else(
     tmp_path: Path, parts: dict[str, list[Part]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(merge, "MANY_ROWS", 2)  # as a frame has here
     monkeypatch.setattr(merge, "CLUSTER_ROWS", 20)
     work = day_of(parts["quotes"])
     (made,) = merge.merge(tmp_path, work, LEVEL)
     symbols = rows(tmp_path, [made.path])["symbol"].to_pylist()
     assert symbols == (["A"] * 10 + ["B"] * 10) * 2 + ["A"] * 4 + ["B"] * 4
+    inputs = rows(tmp_path, [part.path for part in parts["quotes"]])
+    order = [("position", "ascending"), ("symbol", "ascending")]
+    assert rows(tmp_path, [made.path]).sort_by(order).equals(inputs.sort_by(order))
     hour = Work("hour", work.outputs, schema.FAST_LEVEL)
     (made,) = merge.merge(tmp_path, hour, LEVEL)
     assert rows(tmp_path, [made.path])["symbol"].to_pylist() == ["B", "A"] * 24
@@ -90,7 +92,10 @@ def test_row_groups_are_cut_by_rows_and_by_bytes_and_whole_in_between(
     assert [footer.row_group(n).num_rows for n in range(footer.num_row_groups)] == [20] * 6  # a part each
 
 
-def test_merging_twice_makes_the_same_bytes(tmp_path: Path, parts: dict[str, list[Part]]) -> None:
+def test_merging_twice_makes_the_same_bytes(
+    tmp_path: Path, parts: dict[str, list[Part]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merge, "MANY_ROWS", 2)
     work = day_of(parts["quotes"])
     merge.merge(tmp_path, work, LEVEL)
     before = (tmp_path / work.outputs[0].path).read_bytes()
