@@ -37,6 +37,8 @@ SINGLE: tuple[tuple[str, str, str, float], ...] = (
     ("disk_halted", "recorder.disk.halted", "1 while recording is halted, the disk being full.", 1),
     ("replay_clients", "replay.clients", "Connected clients.", 1),
     ("replay_clients_turned_away_total", "replay.turned_away_total", "At the gate, or being too many.", 1),
+    ("replay_handshakes_failed_total", "replay.handshakes_failed_total", "No HTTP, none in time, no WebSocket.", 1),
+    ("replay_protocol_errors_total", "replay.protocol_errors_total", "Hung up on for what no client may send.", 1),
     ("replay_clients_flooding_total", "replay.clients_flooding_total", "Hung up on for too many messages.", 1),
     ("replay_clients_cut_idle_total", "replay.clients_cut_idle_total", "Cut for taking nothing.", 1),
     ("replay_sessions_total", "replay.sessions_total", "Sessions begun.", 1),

@@ -108,6 +108,11 @@ class Upkeep:
         self._tidied = False
         self._left: dict[str, str] = {}  # work: why it cannot be done; not tried again by this recorder
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way."""
+        return self._turn.locked()
+
     async def compact(self, told: Callable[[Work, int], None] = lambda *_: None) -> Compacted:
         """Compact all there is to compact, and delete what had its grace.
 

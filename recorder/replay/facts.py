@@ -40,6 +40,8 @@ def of(sessions: Sessions, server: Server) -> dict[str, Any]:
         "replay": {
             "clients": server.clients,
             "turned_away_total": server.turned_away,
+            "handshakes_failed_total": server.handshakes_failed,
+            "protocol_errors_total": server.protocol_errors,
             **{name: sessions.counts[name] for name in COUNTS},
             "limits": {name: getattr(limits, name) for name in LIMITS},
             "sessions": [_session(session) for session in sessions.all],

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import websockets.asyncio.server as websockets_server
@@ -28,6 +28,7 @@ SESSION_PREFIX = "/session/"
 MESSAGE_BYTES_MAX = 128 << 10  # of a client's message; API Gateway's own limit
 HANDSHAKE_TIMEOUT_S = 60.0  # longer than clients wait, so that an ignored handshake is the client's to end
 PARAMETERS_MAX = 100
+NOT_ALLOWED = (1002, 1003, 1007, 1009)  # close codes: no frame, not this kind of data, no UTF-8, too large
 
 # Handshakes that fail are this server's daily bread; websockets would log each with a traceback.
 _log = logging.getLogger("recorder.replay.server.websockets")
@@ -53,7 +54,8 @@ class Place(Protocol):
 class Server:
     """One port, loopback by default; port 0 takes any. Of the prefixes that fit a path the longest wins.
 
-    `gate` is asked before any place; `clients_max` bounds the connected clients.
+    `gate` is asked before any place; `clients_max` bounds the connected clients, and those that
+    have not finished their handshake: of more than so many the oldest is hung up on.
     """
 
     def __init__(
@@ -79,8 +81,10 @@ class Server:
         self.message_bytes_max = message_bytes_max
         self.handshake_timeout_s = handshake_timeout_s
         self.turned_away = 0  # at the gate, or for being too many
+        self.handshakes_failed = 0  # no HTTP, none in time, no WebSocket
+        self.protocol_errors = 0  # conversations ended for what no client may send
         self._numbers = numbers or count(1)  # given by whoever keeps one ledger for several servers
-        self._knocking: set[Socket] = set()
+        self._knocking: dict[Socket, None] = {}  # neither answered nor let in yet, oldest first
         self._inside: dict[Socket, Place] = {}
         self._server: websockets_server.Server | None = None
 
@@ -106,7 +110,7 @@ class Server:
             self.port,
             process_request=self._knock,
             process_response=_with_headers,
-            create_connection=Socket,
+            create_connection=self._socket,  # type: ignore[arg-type]
             compression="deflate" if self.compression else None,
             max_size=self.message_bytes_max,
             open_timeout=self.handshake_timeout_s,
@@ -126,8 +130,35 @@ class Server:
         await asyncio.gather(*ends, return_exceptions=True)
         await self._server.wait_closed()
 
+    def _socket(self, *arguments: Any, **options: Any) -> Socket:
+        socket = Socket(*arguments, **options)
+        socket.on_made, socket.on_gone = self._made, self._gone
+        return socket
+
+    def _made(self, socket: Socket) -> None:
+        self._knocking[socket] = None
+        if self.clients_max is not None and len(self._knocking) > self.clients_max:
+            oldest = next(iter(self._knocking))  # who means it is done in milliseconds
+            del self._knocking[oldest]
+            self.handshakes_failed += 1
+            oldest.transport.abort()
+
+    def _gone(self, socket: Socket) -> None:
+        knocked, close = socket in self._knocking, socket.protocol.close_sent
+        self._knocking.pop(socket, None)
+        if socket.flooded or (close is not None and close.code in NOT_ALLOWED):
+            self.protocol_errors += 1
+        elif knocked:
+            self.handshakes_failed += 1
+
     async def _knock(self, connection: ServerConnection, request: Request) -> Response | None:
         socket = cast(Socket, connection)
+        answer = await self._answer(socket, request)
+        if answer is not None:
+            self._knocking.pop(socket, None)
+        return answer
+
+    async def _answer(self, socket: Socket, request: Request) -> Response | None:
         try:
             handshake = self._handshake(socket, request)
         except ValueError as error:  # brackets that close nothing, thousands of parameters
@@ -142,12 +173,8 @@ class Server:
             self.turned_away += 1
             return response(answer)
         place = self.places[prefix]
-        self._knocking.add(socket)
-        try:
-            handshake = replace(handshake, path=handshake.path[len(prefix) :])
-            refused = await place.knock(socket, next(self._numbers), handshake)
-        finally:
-            self._knocking.discard(socket)
+        handshake = replace(handshake, path=handshake.path[len(prefix) :])
+        refused = await place.knock(socket, next(self._numbers), handshake)
         if refused is None:
             self._inside[socket] = place
         return refused
@@ -171,6 +198,7 @@ class Server:
 
     async def _converse(self, connection: ServerConnection) -> None:
         socket = cast(Socket, connection)
+        self._knocking.pop(socket, None)
         if (place := self._inside.get(socket)) is not None:  # else it is gone already
             await place.converse(socket)
 

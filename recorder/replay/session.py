@@ -24,7 +24,7 @@ READING = "reading"  # a hold of the playhead: what comes next is not in memory 
 TELL_EVERY_NS = SECOND_NS
 BUFFERING_TOLD_NS = SECOND_NS // 4  # at speed=max a listener fills its buffer all the time: shorter waits are not told
 BUFFER_POLL_NS = 2 * MS_NS
-EXACT_SPEED_MAX = 1000.0  # faster than that nobody sees a millisecond, and the core is better spent on messages
+EXACT_SPEED_MAX = 10.0  # faster, nobody sees the 0.1 ms that are between exactly and nearly
 LATENESS_OF_STRETCH = 8  # messages that are looked at
 
 _log = logging.getLogger(__name__)

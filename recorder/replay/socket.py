@@ -13,10 +13,11 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, Event
 
 CLOSE_TIMEOUT_S = 2.0
 BACKLOG_BYTES_MAX = 64 << 20  # waiting for one client, beyond the kernel's buffers
+PETTY_FRAMES_MAX = 1_000  # pings and pongs in a second, or fragments of a message: none of them is counted by its bytes
 _PONG = bytes((0x80 | Opcode.PONG,))
 
 
@@ -25,8 +26,11 @@ class Socket(ServerConnection):
 
     number = 0
     response_headers: dict[str, str]  # of the 101, beside those of the protocol
+    on_made: Callable[[Socket], None] | None = None  # called once, when TCP is there
+    on_gone: Callable[[Socket], None] | None = None  # called once, when TCP is gone
     on_lost: Callable[[Socket], None] | None = None  # called once, when nothing more can be sent
     ending = False  # it is to be closed, and gets nothing more
+    flooded = False  # it was cut for more petty frames than anybody has a use for
     answers_pings: Callable[[], bool] | None = None
     backlog_bytes_max = BACKLOG_BYTES_MAX
 
@@ -35,6 +39,7 @@ class Socket(ServerConnection):
         self.response_headers = {}
         self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
+        self._fragments = self._controls = self._second = 0
 
     @property
     def backlog_bytes(self) -> int:
@@ -85,11 +90,33 @@ class Socket(ServerConnection):
 
     # --- websockets' own hooks --------------------------------------------------------------------------------
 
+    def process_event(self, event: Event) -> None:
+        if isinstance(event, Frame) and self._is_flood(event):
+            self.flooded = True
+            self.transport.abort()
+        else:
+            super().process_event(event)
+
+    def _is_flood(self, frame: Frame) -> bool:
+        """Pings of a client that reads no pongs, and a message that never ends, would fill the memory."""
+        if frame.opcode in (Opcode.PING, Opcode.PONG):
+            second = int(self.loop.time())
+            self._controls = self._controls + 1 if second == self._second else 1
+            self._second = second
+        else:
+            self._fragments = 0 if frame.fin else self._fragments + 1
+        return max(self._controls, self._fragments) > PETTY_FRAMES_MAX
+
     def send_data(self) -> None:
         self.flush()  # pongs and close frames come after what was said before
         if self.answers_pings is not None and not self.answers_pings():
             self.protocol.writes[:] = [data for data in self.protocol.writes if data[:1] != _PONG]
         super().send_data()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.on_made is not None:
+            self.on_made(self)
 
     def data_received(self, data: bytes) -> None:
         was_open = self.protocol.state is OPEN
@@ -100,6 +127,8 @@ class Socket(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._lost()
+        if self.on_gone is not None:
+            self.on_gone(self)
 
     def _lost(self) -> None:
         on_lost, self.on_lost = self.on_lost, None
