@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from recorder import __version__
+from recorder import __version__, cli_questions
 from recorder.errors import RecorderError
+from recorder.options import as_json, load, path, places
 
 if TYPE_CHECKING:
-    from recorder.settings import Settings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from pathlib import Path
 
 
 class Commands(click.Group):
@@ -57,26 +54,8 @@ def main() -> None:
     """
 
 
-def places(command: Command) -> Command:
-    """The two options every command on a recording has."""
-    command = click.option(
-        "--data", type=click.Path(path_type=Path), metavar="DIR", help="The recording, over the configured one."
-    )(command)
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Default: ./config.toml, then /etc/recorder/config.toml.",
-    )(command)
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
-
-
-def load(config: Path | None, data: Path | None) -> Settings:
-    from recorder.configuration import load
-
-    return load(config, data, os.environ)
+for _command in cli_questions.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()
@@ -101,7 +80,7 @@ def run(config: Path | None, data: Path | None, serving: bool) -> int:
 
 @main.command()
 @click.option("--for", "for_s", type=click.FloatRange(min=1), default=30.0, metavar="SECONDS", show_default=True)
-@click.option("--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep the recording here.")
+@click.option("--keep", type=path, metavar="DIR", help="Keep the recording here.")
 @as_json
 def demo(for_s: float, keep: Path | None, as_json: bool) -> int:
     """Record from imitations of both upstreams, with faults, and prove that nothing is lost.
@@ -113,6 +92,26 @@ def demo(for_s: float, keep: Path | None, as_json: bool) -> int:
     from recorder.commands import demo as command
 
     return command.main(for_s=for_s, keep=keep, as_json=as_json)
+
+
+@main.command()
+@click.option("--keep", type=path, metavar="DIR", help="Work here, and leave everything there.")
+@as_json
+def drill(keep: Path | None, as_json: bool) -> int:
+    """Break a recorder on purpose and compare what is lost with what is promised. Exit code 1 where they differ.
+
+    Recorders of its own, recording from imitations into a folder of their own, are killed with kill -9, have the
+    journal's tail torn off, run out of disk, and lose a network that does not say so. Nothing of yours is touched, and
+    yours may run meanwhile. Takes less than a minute. As root a disk is filled for real: a small one, mounted for it.
+
+    \b
+    recorder drill
+    recorder drill --keep /var/lib/recorder-drill    # on the disk that is to be trusted
+    recorder drill --json | jq '.outcomes[] | select(.holds | not)'
+    """
+    from recorder.commands import drill as command
+
+    return command.main(keep=keep, as_json=as_json)
 
 
 @main.command()
@@ -146,58 +145,6 @@ def status(config: Path | None, data: Path | None, as_json: bool) -> int:
     from recorder.commands import status as command
 
     return command.main(load(config, data).data, as_json=as_json)
-
-
-@main.command()
-@places
-@as_json
-def info(config: Path | None, data: Path | None, as_json: bool) -> int:
-    """Say what is recorded: feeds, times, messages, bytes, tables, and what is not sealed yet.
-
-    \b
-    recorder info
-    recorder info --data demo-data --json
-    """
-    from recorder.commands import info as command
-
-    return command.main(load(config, data).data, as_json=as_json)
-
-
-@main.command()
-@places
-@as_json
-@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a header.")
-@click.argument("statement")
-def sql(statement: str, config: Path | None, data: Path | None, as_json: bool, as_csv: bool) -> int:
-    """Ask the recording, up to the last durable message. "-" reads the statement from stdin.
-
-    \b
-    recorder sql "SELECT feed, count(*) FROM messages GROUP BY feed"
-    recorder sql "SELECT * FROM quotes WHERE symbol = 'AAPL'" --csv > aapl.csv
-    recorder sql - --json < question.sql
-    """
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    from recorder.commands import sql as command
-
-    return command.main(load(config, data).data, statement, form="json" if as_json else "csv" if as_csv else "table")
-
-
-@main.command()
-@places
-@as_json
-@click.option("--feed", metavar="NAME", help="Only of this feed.")
-@click.option("--since", type=click.DateTime(), help="Only what lasted beyond this moment, UTC.")
-def gaps(config: Path | None, data: Path | None, as_json: bool, feed: str | None, since: Any) -> int:
-    """List when a feed was not provably receiving, and why. A gap without `until` is still open.
-
-    \b
-    recorder gaps
-    recorder gaps --feed news --since 2026-01-31
-    """
-    from recorder.commands import gaps as command
-
-    return command.main(load(config, data).data, feed=feed, since=since, as_json=as_json)
 
 
 @main.command()

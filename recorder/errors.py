@@ -14,8 +14,10 @@ Each carries its facts as attributes and ends its sentence with what to do next.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class RecorderError(Exception):

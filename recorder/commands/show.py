@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -14,13 +14,15 @@ from recorder.clock import SECOND_NS
 PIPE_COLUMNS = 240  # a table that is not for a terminal is not folded at 80
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table; columns whose name ends in a unit or count, and all numbers, stand to the right."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, to: IO[str] | None = None
+) -> None:
+    """A table; columns whose name ends in a unit or count, and all numbers, stand to the right. `to`: unfolded."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+    console = Console(file=to, width=None if to is None and sys.stdout.isatty() else PIPE_COLUMNS)
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     kept = [list(row) for row in rows]
     for number, column in enumerate(columns):

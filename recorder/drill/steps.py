@@ -30,6 +30,7 @@ from recorder import settings
 from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.commands.verify import verify
 from recorder.errors import RecorderError
+from recorder.journal import lock
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.partitions import seal
@@ -168,9 +169,8 @@ def _wrong(data: Path, when: str) -> Iterator[str]:
         yield f"{when}: positions are not dense"
     if any(text.encode() != payload(position) for position, text in found):
         yield f"{when}: a message is not what was recorded"
-    published = int((data / "recorder.lock").read_bytes()[:20])
-    if len(found) < published:
-        yield f"{when}: {published} were published as durable, {len(found)} are there"
+    if len(found) < (told := lock.published(data)):
+        yield f"{when}: {told} were published as durable, {len(found)} are there"
 
 
 # --- the other end ------------------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ class DirectoryLock:
             self._descriptor = -1
 
 
+def published(data: Path) -> int:
+    """The highest position that anyone was told is durable there; 0 where it is unknown."""
+    try:
+        with (data / LOCK_FILE).open("rb") as lock:
+            return _published(lock.read(_LINE_BYTES))
+    except FileNotFoundError:
+        return 0
+
+
 def is_held(data: Path) -> bool:
     """Whether a recorder runs on this directory. Holds the lock for microseconds itself, shared, if none does."""
     try:
