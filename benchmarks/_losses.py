@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from recorder.replay.ledger import Entry
+from recorder.replay.upstreams.ledger import Entry
 
 Heard = tuple[str, int]  # digest of a message, and when it arrived, ns UTC; 0 where nobody knows
 

@@ -20,7 +20,7 @@ from recorder.demo import evidence
 from recorder.demo.check import Span, Verdict, check
 from recorder.demo.upstreams import Upstreams
 from recorder.partitions.catalog import connect
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.ledger import digest
 
 NEWS_SILENCE_S = 20.0  # without an article, where a connection is mute; the default of an hour is for quiet nights
 DIAL_NS = SECOND_NS // 2  # a dial that comes later is not the first one

@@ -31,7 +31,7 @@ from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Stream
 from recorder.partitions.seal import seal
 from recorder.replay.native import Native
-from recorder.replay.server import Server
+from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.settings import Replay

@@ -25,8 +25,8 @@ from recorder.clock import Clock
 from recorder.message import Kind
 from recorder.replay.encoding import Encoded, Wanted
 from recorder.replay.native import Native
+from recorder.replay.port.server import Server
 from recorder.replay.selection import Selection
-from recorder.replay.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.settings import Replay

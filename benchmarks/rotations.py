@@ -33,8 +33,8 @@ from recorder.clock import MS_NS
 from recorder.demo.upstreams_process import UpstreamsProcess
 from recorder.message import Kind
 from recorder.partitions.schema import MESSAGES
-from recorder.replay.as_finlight import ENHANCED
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.as_finlight import ENHANCED
+from recorder.replay.upstreams.ledger import digest
 
 ROTATE_S = 0.7
 CLOSE_S = (0.45, 0.85)  # between two closes: some before a rotation is due, some after

@@ -19,7 +19,7 @@ from recorder.demo.world import World
 from recorder.errors import DataDirectoryBusy
 from recorder.notify import Notify
 from recorder.partitions import catalog
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.ledger import digest
 from recorder.settings import Settings
 
 PATIENCE_S = 60

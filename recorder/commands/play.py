@@ -26,7 +26,7 @@ from recorder.errors import RecorderError, RequestInvalid
 from recorder.player import gist, link
 from recorder.player.player import Player
 from recorder.player.shown import MESSAGE, Range, Shown, line_of
-from recorder.replay.gate import is_loopback
+from recorder.replay.port.gate import is_loopback
 from recorder.replay.wire import parse_query
 from recorder.settings import Settings
 

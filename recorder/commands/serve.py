@@ -19,13 +19,14 @@ from recorder.clock import Clock
 from recorder.configuration import SECRET_VARIABLE, secret
 from recorder.errors import ConfigInvalid, RecorderError
 from recorder.notify import Notify
-from recorder.replay import asked, facts
-from recorder.replay.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
-from recorder.replay.imitated_finance_query import ImitatedFinanceQuery
-from recorder.replay.imitated_finlight import ImitatedFinlight
+from recorder.replay import facts
 from recorder.replay.native import Native
-from recorder.replay.pages import pages
-from recorder.replay.server import Place, Server
+from recorder.replay.port.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
+from recorder.replay.port.pages import pages
+from recorder.replay.port.server import Place, Server
+from recorder.replay.relay import asked
+from recorder.replay.relay.imitated_finance_query import ImitatedFinanceQuery
+from recorder.replay.relay.imitated_finlight import ImitatedFinlight
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.replay.wire import Refused

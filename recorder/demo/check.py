@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from recorder.clock import SECOND_NS
-from recorder.replay.ledger import Entry, Ledger
+from recorder.replay.upstreams.ledger import Entry, Ledger
 
 TRANSIT_NS = SECOND_NS // 2
 MEMORY_NS = SECOND_NS  # the recorder's own, for pictures

@@ -17,7 +17,7 @@ import duckdb
 from recorder.demo.check import GapRow, Row
 from recorder.errors import RecorderError
 from recorder.partitions.catalog import CATALOG
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.ledger import digest
 
 BATCH_ROWS = 10_000
 PLAIN_TIMEOUT_S = 60

@@ -16,7 +16,7 @@ import orjson
 
 from recorder.clock import SECOND_NS
 from recorder.demo.companies import COMPANIES, Company
-from recorder.replay.as_finlight import Article
+from recorder.replay.upstreams.as_finlight import Article
 
 BODIES = 400
 LONG_SHARE = 0.02  # of the bodies, longer than one 32 KB frame

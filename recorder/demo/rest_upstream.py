@@ -7,9 +7,9 @@ gone with the process.
 from __future__ import annotations
 
 from recorder.clock import Clock
-from recorder.replay.as_finlight_rest import Archive, FinlightRest
-from recorder.replay.finlight_articles import Article
-from recorder.replay.rest_server import RestServer
+from recorder.replay.upstreams.as_finlight_rest import Archive, FinlightRest
+from recorder.replay.upstreams.finlight_articles import Article
+from recorder.replay.upstreams.rest_server import RestServer
 
 
 class RestUpstream:

@@ -18,7 +18,7 @@ from recorder.demo.interrupts import Interrupts
 from recorder.demo.screen import Screen
 from recorder.demo.story import Story
 from recorder.demo.upstreams_process import UpstreamsProcess
-from recorder.replay.ledger import Ledger
+from recorder.replay.upstreams.ledger import Ledger
 
 
 @dataclass(slots=True)

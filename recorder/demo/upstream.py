@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from recorder.clock import Clock
-from recorder.replay.as_finance_query import FinanceQuery
-from recorder.replay.as_finlight import Article, Finlight, Recent, admin_kick, error, gateway_error
-from recorder.replay.faults import Faults
-from recorder.replay.host import Host
-from recorder.replay.imitation import Close, Cut, Imitation, Output, Send
-from recorder.replay.ledger import Ledger
+from recorder.replay.upstreams.as_finance_query import FinanceQuery
+from recorder.replay.upstreams.as_finlight import Article, Finlight, Recent, admin_kick, error, gateway_error
+from recorder.replay.upstreams.faults import Faults
+from recorder.replay.upstreams.host import Host
+from recorder.replay.upstreams.imitation import Close, Cut, Imitation, Output, Send
+from recorder.replay.upstreams.ledger import Ledger
 
 
 class Upstream:

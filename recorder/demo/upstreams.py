@@ -22,11 +22,11 @@ from recorder.demo.rest_upstream import RestUpstream
 from recorder.demo.upstream import FinanceQueryUpstream, FinlightUpstream, Upstream
 from recorder.demo.world import World
 from recorder.errors import RecorderError
-from recorder.replay.as_finance_query import FinanceQuery
-from recorder.replay.as_finlight import Finlight, Recent
-from recorder.replay.ledger import ENTRIES_MAX, Ledger, LedgerFull
-from recorder.replay.server import Server
-from recorder.replay.socket import BACKLOG_BYTES_MAX
+from recorder.replay.port.server import Server
+from recorder.replay.port.socket import BACKLOG_BYTES_MAX
+from recorder.replay.upstreams.as_finance_query import FinanceQuery
+from recorder.replay.upstreams.as_finlight import Finlight, Recent
+from recorder.replay.upstreams.ledger import ENTRIES_MAX, Ledger, LedgerFull
 
 NEWS_PACE_S = 0.005  # how long an article that is due may wait, so that bursts leave in one write
 

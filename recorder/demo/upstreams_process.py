@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from recorder.errors import RecorderError
-from recorder.replay.ledger import Ledger
+from recorder.replay.upstreams.ledger import Ledger
 
 START_TIMEOUT_S = 30.0
 

@@ -18,7 +18,7 @@ from recorder.demo import market_hours
 from recorder.demo.companies import COMPANIES, INDICES, SECTORS, Company
 from recorder.demo.news import Newsroom, headline
 from recorder.demo.prices import Prices, commas, company, key_of, noise, percent, short, signed
-from recorder.replay.as_finance_query import Fetch
+from recorder.replay.upstreams.as_finance_query import Fetch
 
 HOUR_NS = 3600 * SECOND_NS
 MOVERS = 50

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import orjson
 
 from recorder.errors import RecorderError, RequestInvalid
-from recorder.replay.gate import is_loopback
+from recorder.replay.port.gate import is_loopback
 from recorder.replay.timeline import Timeline
 from recorder.settings import Replay
 

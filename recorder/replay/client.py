@@ -23,11 +23,11 @@ from recorder.replay.batch import Batch
 from recorder.replay.digest import Digest
 from recorder.replay.encoding import GapMark, Wanted, head
 from recorder.replay.listener import State
+from recorder.replay.port.socket import CLOSE_TIMEOUT_S, Socket
 from recorder.replay.reading import Stretch
 from recorder.replay.selection import Selection
 from recorder.replay.session import Session
 from recorder.replay.sessions import Sessions
-from recorder.replay.socket import CLOSE_TIMEOUT_S, Socket
 from recorder.replay.wire import Operation, Options, Refused, RequestId, parse_operation
 
 BINARY = 0x2

@@ -16,8 +16,8 @@ from recorder import __version__, health
 from recorder.errors import Damaged
 from recorder.journal.lock import is_held
 from recorder.replay.playhead import MAX
+from recorder.replay.port.server import Server
 from recorder.replay.reading import bounds_of
-from recorder.replay.server import Server
 from recorder.replay.session import Session
 from recorder.replay.sessions import Sessions
 from recorder.status import STATUS_FILE

@@ -17,10 +17,9 @@ from websockets.http11 import Response
 from recorder.errors import RecorderError
 from recorder.replay import answers
 from recorder.replay.client import Client
-from recorder.replay.host import response
-from recorder.replay.imitation import Answer, Handshake
+from recorder.replay.port.handshake import Answer, Handshake, response
+from recorder.replay.port.socket import Socket
 from recorder.replay.sessions import Full, Sessions
-from recorder.replay.socket import Socket
 from recorder.replay.track import Plan
 from recorder.replay.wire import Options, Refused, parse_query, session_name
 

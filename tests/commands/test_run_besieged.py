@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 
 from recorder.demo.upstreams_process import UpstreamsProcess
 from recorder.partitions import catalog
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.ledger import digest
 
 pytestmark = pytest.mark.slow
 

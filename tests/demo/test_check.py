@@ -8,8 +8,8 @@ import pytest
 
 from recorder.clock import SECOND_NS
 from recorder.demo.check import COUNTS, Channel, GapRow, Row, Span, Verdict, check
-from recorder.replay.imitation import Role, Send
-from recorder.replay.ledger import Connection, Ledger, digest
+from recorder.replay.upstreams.imitation import Role, Send
+from recorder.replay.upstreams.ledger import Connection, Ledger, digest
 
 NEWS, WIRE, QUOTES, NVDA = ("news", ""), ("wire", ""), ("quotes", ""), ("profiles", "NVDA")
 CHANNELS = {

@@ -9,7 +9,7 @@ from finlight_client.models import Article as OfficialArticle
 
 from recorder.clock import SECOND_NS
 from recorder.demo.news import Newsroom
-from recorder.replay.as_finlight import Article
+from recorder.replay.upstreams.as_finlight import Article
 
 START_NS = 1_795_289_590 * SECOND_NS
 

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
-from recorder.replay.ledger import Ledger, LedgerFull, digest
+from recorder.replay.upstreams.ledger import Ledger, LedgerFull, digest
 
 KEY = {"x-api-key": "k"}
 

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError
 
 from recorder.demo.upstreams_process import UpstreamsFailed, UpstreamsProcess
-from recorder.replay.ledger import digest
+from recorder.replay.upstreams.ledger import digest
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 from recorder.clock import SECOND_NS, Moment
 from recorder.demo.companies import SECTORS
 from recorder.demo.world import World
-from recorder.replay.as_finance_query import Endpoint, Fetch
+from recorder.replay.upstreams.as_finance_query import Endpoint, Fetch
 
 
 def ns(text: str) -> int:

@@ -25,9 +25,9 @@ from recorder.feeds.backfill import (
 )
 from recorder.feeds.finlight_rest import DAY_S, HOUR_S, Post, Search, Version
 from recorder.feeds.redial import ConnectBudget
-from recorder.replay.as_finlight_rest import Archive, FinlightRest
-from recorder.replay.finlight_articles import Article
-from recorder.replay.imitation import Answer, Handshake
+from recorder.replay.port.handshake import Answer, Handshake
+from recorder.replay.upstreams.as_finlight_rest import Archive, FinlightRest
+from recorder.replay.upstreams.finlight_articles import Article
 from recorder.settings import Finlight
 
 KEY = "sk_this-must-not-be-seen"

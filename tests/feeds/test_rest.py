@@ -12,8 +12,8 @@ import pytest
 from recorder.clock import Clock
 from recorder.feeds.finlight_rest import Post
 from recorder.feeds.rest import RestFailed, post
-from recorder.replay.imitation import Answer
-from recorder.replay.rest_server import RestServer
+from recorder.replay.port.handshake import Answer
+from recorder.replay.upstreams.rest_server import RestServer
 
 KEY = "sk_this-must-not-be-seen"
 

@@ -30,10 +30,10 @@ from recorder.journal.group import GroupBuilder
 from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.replay import answers, facts
-from recorder.replay.gate import Gate
 from recorder.replay.native import Native
-from recorder.replay.pages import pages
-from recorder.replay.server import Server
+from recorder.replay.port.gate import Gate
+from recorder.replay.port.pages import pages
+from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.replay.wire import Refused, iso, parse_query

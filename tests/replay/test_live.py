@@ -19,7 +19,7 @@ from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.partitions.sealer import Sealer
 from recorder.replay.native import Native
-from recorder.replay.server import Server
+from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.settings import Journal as JournalSettings

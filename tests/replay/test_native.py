@@ -24,7 +24,7 @@ from recorder.clock import MS_NS, SECOND_NS, Clock
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions.schema import MESSAGES_SCHEMA, MOMENT
 from recorder.replay.native import Native
-from recorder.replay.server import Server
+from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
 from recorder.replay.wire import iso

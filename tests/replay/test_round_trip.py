@@ -22,13 +22,13 @@ from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
 from recorder.message import Mark, Message
 from recorder.recording import Recording
-from recorder.replay.imitated_finance_query import ImitatedFinanceQuery
-from recorder.replay.imitated_finlight import ImitatedFinlight
-from recorder.replay.ledger import digest
 from recorder.replay.native import Native
-from recorder.replay.server import Place, Server
+from recorder.replay.port.server import Place, Server
+from recorder.replay.relay.imitated_finance_query import ImitatedFinanceQuery
+from recorder.replay.relay.imitated_finlight import ImitatedFinlight
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
+from recorder.replay.upstreams.ledger import digest
 from recorder.settings import Replay, Settings
 
 pytestmark = pytest.mark.slow  # real daemons, and a client that waits half a second before every reconnect

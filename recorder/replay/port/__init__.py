@@ -1,0 +1,1 @@
+"""The one port of the replay: handshakes, sockets, who may come in, and its plain HTTP pages."""
