@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.clock import SECOND_NS
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing, StreamStanding
-from recorder.journal.store import Part, Store
+from recorder.journal.store import Store
 from recorder.message import Stream
 from recorder.partitions import layout, schema
 from recorder.partitions.schema import MESSAGE_COLUMNS, MESSAGES, MESSAGES_SCHEMA, MOMENT

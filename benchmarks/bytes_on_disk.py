@@ -22,7 +22,8 @@ from _bench import Report, arguments, run, scratch
 
 from recorder import settings
 from recorder.clock import SECOND_NS, Clock, Moment
-from recorder.journal.store import Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.partitions.schema import MESSAGES

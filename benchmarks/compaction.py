@@ -36,8 +36,9 @@ from recorder import settings
 from recorder.clock import MS_NS, Clock
 from recorder.daemon import Daemon
 from recorder.journal.figures import Histogram
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing, StreamStanding
-from recorder.journal.store import Part, Store
+from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.partitions import catalog, layout, schema
 from recorder.partitions.convert import convert

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from _bench import Report, apart, arguments, quantile, resident_mb, run, scratch
 
 import recorder
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 
 FIRST_MS_MAX = 50.0
 GROWTH_MAX = 1.15  # resident memory after the last seek against that after a quarter of them

@@ -14,7 +14,7 @@ import click
 
 from recorder import __version__, cli_questions
 from recorder.errors import RecorderError
-from recorder.options import as_json, load, path, places
+from recorder.options import as_json, load, load_for_reading, path, places, recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,7 +144,7 @@ def status(config: Path | None, data: Path | None, as_json: bool) -> int:
     """
     from recorder.commands import status as command
 
-    return command.main(load(config, data).data, as_json=as_json)
+    return command.main(recording(config, data), as_json=as_json)
 
 
 @main.command()
@@ -159,7 +159,7 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
     """
     from recorder.commands import verify as command
 
-    return command.main(load(config, data).data, as_json=as_json)
+    return command.main(recording(config, data), as_json=as_json)
 
 
 @main.command()
@@ -175,7 +175,7 @@ def compact(config: Path | None, data: Path | None, as_json: bool, dry_run: bool
     """
     from recorder.commands import compact as command
 
-    return command.main(load(config, data), dry_run=dry_run, as_json=as_json)
+    return command.main(load_for_reading(config, data), dry_run=dry_run, as_json=as_json)
 
 
 @main.command()
@@ -191,7 +191,7 @@ def retain(config: Path | None, data: Path | None, as_json: bool, dry_run: bool)
     """
     from recorder.commands import retain as command
 
-    return command.main(load(config, data), dry_run=dry_run, as_json=as_json)
+    return command.main(load_for_reading(config, data), dry_run=dry_run, as_json=as_json)
 
 
 @main.command()
@@ -225,7 +225,7 @@ def serve(
     from recorder.commands import serve as command
 
     played = {name: text for name, text in (("from", from_), ("speed", speed)) if text is not None}
-    settings = load(config, data)
+    settings = load_for_reading(config, data)
     return command.main(
         settings, host=host, port=port, as_json=as_json, until_stdin_closes=until_stdin_closes, played=played
     )
@@ -253,7 +253,7 @@ def tail(
     """
     from recorder.commands import tail as command
 
-    data = load(config, data).data
+    data = recording(config, data)
     return command.main(data, feed=feed, lines=lines, from_position=from_position, as_json=as_json)
 
 
@@ -296,4 +296,4 @@ def play(
 
     asked = {"from": from_, **options, "loop": loop and "true", "paused": paused and "true"}
     query = {name: text for name, text in asked.items() if text}
-    return command.main(load(config, data), config, url, query, as_json=as_json)
+    return command.main(load_for_reading(config, data), config, url, query, as_json=as_json)

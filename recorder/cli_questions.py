@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recorder.options import as_json, load, path, places
+from recorder.options import as_json, path, places, recording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def info(config: Path | None, data: Path | None, as_json: bool) -> int:
     """
     from recorder.commands import info as command
 
-    return command.main(load(config, data).data, as_json=as_json)
+    return command.main(recording(config, data), as_json=as_json)
 
 
 @click.command()
@@ -65,7 +65,7 @@ def sql(
         raise click.UsageError("Give a statement, or - to read one from stdin; only a terminal is asked for some.")
     from recorder.commands import sql as command
 
-    return command.main(load(config, data).data, statement, form=forms[0] if forms else "table", timing=timing)
+    return command.main(recording(config, data), statement, form=forms[0] if forms else "table", timing=timing)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def gaps(config: Path | None, data: Path | None, as_json: bool, feed: str | None
     """
     from recorder.commands import gaps as command
 
-    return command.main(load(config, data).data, feed=feed, since=since, as_json=as_json)
+    return command.main(recording(config, data), feed=feed, since=since, as_json=as_json)
 
 
 @click.command()
@@ -125,7 +125,7 @@ def export(
 
     wanted = command.Wanted(feeds, symbols, command.moment("--from", since), command.moment("--to", until))
     form = command.format_of(out, form)
-    where = load(config, data).data
+    where = recording(config, data)
     return command.main(where, table, statement, wanted=wanted, form=form, out=out, force=force, as_json=as_json)
 
 

@@ -45,8 +45,10 @@ def find(config: Path | None) -> Path | None:
     return config or next((place for place in PLACES if place.is_file()), None)
 
 
-def load(config: Path | None, data: Path | None, environ: Mapping[str, str]) -> Settings:
+def load(config: Path | None, data: Path | None, environ: Mapping[str, str], *, feeds: bool = True) -> Settings:
     """Reads the settings. `data` is over everything and, like RECORDER_DATA, relative to where we are.
+
+    `feeds` False: without any, whatever the file says of them.
 
     A data path in the file is relative to the file's folder, so that it means the same from everywhere.
     Raises ConfigInvalid.
@@ -56,6 +58,8 @@ def load(config: Path | None, data: Path | None, environ: Mapping[str, str]) -> 
     variables, problems = _overlay(values, environ)
     if data is not None:
         values["data"] = str(data)
+    if not feeds:
+        values.pop("feeds", None)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:

@@ -40,6 +40,19 @@ as_json = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 def load(config: Path | None, data: Path | None) -> Settings:
+    """All settings: what who records needs."""
     from recorder.configuration import load
 
     return load(config, data, os.environ)
+
+
+def load_for_reading(config: Path | None, data: Path | None) -> Settings:
+    """The settings without their feeds: a mistake in those is no reason not to be shown what is recorded."""
+    from recorder.configuration import load
+
+    return load(config, data, os.environ, feeds=False)
+
+
+def recording(config: Path | None, data: Path | None) -> Path:
+    """Where the recording is. Who names it need not have settings, nor right ones."""
+    return data if data is not None else load_for_reading(config, data).data

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from recorder.commands import show
-from recorder.journal.store import Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Store
 from recorder.partitions.catalog import connect
 
 FEED_COLUMNS = ("feed", "kind", "channels", "data", "replies", "entries", "first_at", "last_at")

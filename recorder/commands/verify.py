@@ -23,7 +23,8 @@ from rich.progress import Progress
 
 from recorder.commands import show
 from recorder.errors import Damaged, GroupDamaged
-from recorder.journal.store import Loss, Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Loss, Store
 from recorder.partitions import layout
 from recorder.partitions.schema import MESSAGES
 from recorder.partitions.views import STORED

@@ -17,7 +17,7 @@ from recorder.clock import Clock
 from recorder.commands.verify import verify
 from recorder.drill.outcome import DURABLE, NO_SILENT_GAP, Outcome
 from recorder.journal import lock
-from recorder.journal.store import STORE_FILE
+from recorder.journal.database import STORE_FILE
 from recorder.journal.writer import Journal
 from recorder.partitions.catalog import connect
 from recorder.settings import Journal as Limits

@@ -23,21 +23,12 @@ from typing import Any, cast
 from recorder import disk
 from recorder.clock import SECOND_NS, Clock
 from recorder.errors import Damaged, GroupDamaged, JournalFailed, RecorderError
+from recorder.journal.database import PAGE_BYTES, STORE_FILE, StillEmpty
 from recorder.journal.group import unpack
 from recorder.journal.pages import Pages
+from recorder.journal.registry import SEALED, STANDING, Part, Retired
 from recorder.journal.standing import Standing
-from recorder.journal.store import (
-    LOST,
-    PAGE_BYTES,
-    SEALED,
-    STANDING,
-    STORE_FILE,
-    Loss,
-    Part,
-    Retired,
-    StillEmpty,
-    Store,
-)
+from recorder.journal.store import LOST, Loss, Store
 
 QUARANTINE = "_quarantine"
 REBUILDING = "_rebuilding"  # the folder a new database is made in; it may be half done

@@ -23,12 +23,13 @@ from typing import TypeVar
 from recorder import settings
 from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.errors import JournalFailed
+from recorder.journal.database import STORE_FILE
 from recorder.journal.figures import Figures
 from recorder.journal.group import STREAMS_MAX, GroupBuilder
 from recorder.journal.lock import DirectoryLock
 from recorder.journal.recover import Opening, open_store
 from recorder.journal.standing import Standing
-from recorder.journal.store import STORE_FILE, Store
+from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Stream
 
 T = TypeVar("T")

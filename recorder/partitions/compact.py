@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 from recorder.partitions import layout, schema
 from recorder.partitions.views import STORED
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from recorder import disk
 from recorder.errors import PartDamaged
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 from recorder.partitions import schema
 from recorder.partitions.compact import Output, Work
 from recorder.partitions.schema import MESSAGES, POSITION, RECEIVED_AT

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.clock import SECOND_NS
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 from recorder.message import Kind
 from recorder.partitions import layout
 from recorder.partitions.compact import Output, Work

@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from recorder import disk
 from recorder.errors import PartDamaged
 from recorder.journal.group import Group
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing
-from recorder.journal.store import Part, Store
+from recorder.journal.store import Store
 from recorder.partitions import layout, schema
 from recorder.partitions.convert import convert
 from recorder.partitions.messages import table_of

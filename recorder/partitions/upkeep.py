@@ -28,7 +28,8 @@ import pyarrow.parquet as pq
 from recorder import disk, settings
 from recorder.clock import SECOND_NS, Clock
 from recorder.errors import PartDamaged, RecorderError
-from recorder.journal.store import Part, Retired, Store
+from recorder.journal.registry import Part, Retired
+from recorder.journal.store import Store
 from recorder.partitions import compact, layout, retain
 from recorder.partitions.apart import Apart, Killed
 from recorder.partitions.compact import Work

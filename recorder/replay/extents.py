@@ -21,8 +21,10 @@ from typing import Protocol
 
 from recorder.clock import SECOND_NS
 from recorder.errors import Damaged, RecorderError
+from recorder.journal.database import STORE_FILE
 from recorder.journal.group import Group
-from recorder.journal.store import STORE_FILE, Part, Span, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Span, Store
 from recorder.partitions import layout
 from recorder.partitions.schema import MESSAGES
 from recorder.replay import part_file

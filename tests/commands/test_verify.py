@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from recorder.cli import main
 from recorder.commands.verify import positions
 from recorder.commands.verify import verify as read_all
-from recorder.journal.store import STORE_FILE
+from recorder.journal.database import STORE_FILE
 
 
 def verify(data: Path) -> tuple[int, dict[str, Any]]:

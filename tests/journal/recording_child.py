@@ -13,8 +13,9 @@ from pathlib import Path
 
 from recorder import settings
 from recorder.clock import Clock
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing
-from recorder.journal.store import Part, Store
+from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 

@@ -16,10 +16,12 @@ import pytest
 from recorder import disk, lifecycle
 from recorder.clock import Clock, Moment
 from recorder.journal import recover
+from recorder.journal.database import PAGE_BYTES, STORE_FILE
 from recorder.journal.group import GroupBuilder
 from recorder.journal.recover import QUARANTINE, REBUILDING, REBUILT, Opening, open_store
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing
-from recorder.journal.store import PAGE_BYTES, STORE_FILE, Part, Store
+from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
 
 Make = Callable[..., list[Message]]

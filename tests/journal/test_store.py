@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import Damaged, GroupDamaged, RecorderError
+from recorder.journal.database import STORE_FILE
+from recorder.journal.registry import Part, Retired
 from recorder.journal.standing import Standing
-from recorder.journal.store import STORE_FILE, Part, Retired, Store
+from recorder.journal.store import Store
 
 Make = Callable[..., list]  # type: ignore[type-arg]
 

@@ -17,9 +17,11 @@ import pytest
 from recorder import lifecycle, settings
 from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.errors import DataDirectoryBusy, JournalFailed
+from recorder.journal.database import STORE_FILE
 from recorder.journal.recover import Opening
+from recorder.journal.registry import Part
 from recorder.journal.standing import Gap, Standing
-from recorder.journal.store import STORE_FILE, Part, Store
+from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Message, Stream
 

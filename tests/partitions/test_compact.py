@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 from recorder.partitions import compact, layout
 from recorder.partitions.catalog import divide
 from recorder.partitions.compact import Work, plan

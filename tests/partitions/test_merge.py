@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from recorder.errors import PartDamaged
-from recorder.journal.store import Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Store
 from recorder.partitions import compact, layout, merge, schema
 from recorder.partitions.compact import Output, Work
 from recorder.partitions.merge import conformed

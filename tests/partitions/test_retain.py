@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from recorder.clock import SECOND_NS
-from recorder.journal.store import Part
+from recorder.journal.registry import Part
 from recorder.partitions import layout
 from recorder.partitions.retain import plan, thinning, without
 

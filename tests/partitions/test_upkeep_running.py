@@ -14,7 +14,8 @@ from recorder.commands.verify import verify
 from recorder.daemon import Daemon
 from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
-from recorder.journal.store import Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Store
 from recorder.partitions.catalog import connect
 from recorder.settings import Settings
 

@@ -15,7 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from recorder.journal.store import Part, Store
+from recorder.journal.registry import Part
+from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions import catalog, compact, layout, schema
 from recorder.partitions.merge import merge

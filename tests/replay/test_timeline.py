@@ -20,8 +20,10 @@ import pytest
 from recorder import settings
 from recorder.clock import SECOND_NS, Clock
 from recorder.errors import GroupDamaged, PartDamaged, RecorderError
+from recorder.journal.database import STORE_FILE
+from recorder.journal.registry import Part
 from recorder.journal.standing import Standing
-from recorder.journal.store import STORE_FILE, Loss, Part, Store
+from recorder.journal.store import Loss, Store
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions import layout, schema

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from recorder.clock import SECOND_NS
-from recorder.journal.store import STORE_FILE, Store
+from recorder.journal.database import STORE_FILE
+from recorder.journal.store import Store
 from recorder.message import Mark, Message, Stream
 from recorder.partitions.schema import MESSAGES
 from recorder.replay.batch import Batch, messages

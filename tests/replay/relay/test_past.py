@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recorder.clock import SECOND_NS
-from recorder.journal.store import STORE_FILE
+from recorder.journal.database import STORE_FILE
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.replay.relay import past
 from recorder.replay.selection import Selection
