@@ -57,7 +57,7 @@ async def follow(course: Course, daemon: Daemon, clock: Clock, after_s: float) -
 
 async def _until(daemon: Daemon, course: Course, *, open_gap: bool, within_s: float) -> None:
     """A mute Finlight connection opens its gap only when another has proved it mute; then it is closed already."""
-    (channel,) = [k.channel for k in daemon.keepers if k.channel.subscription.stream.feed == course.place.feed]
+    (channel,) = [k.channel for k in daemon.roster.keepers if k.channel.subscription.stream.feed == course.place.feed]
     rotations, reconnects = channel.rotations, channel.reconnects
     with suppress(TimeoutError):  # the table shows it
         async with asyncio.timeout(within_s):
@@ -81,7 +81,7 @@ async def measure(folder: Path, report: Report) -> list[Line]:
                 )
         daemon = Daemon(_settings(folder / "data", courses), {course.place.feed: "key" for course in courses})
         recording = asyncio.create_task(daemon.run())
-        while any(keeper.channel.gap for keeper in daemon.keepers):  # noqa: ASYNC110 - nothing tells of all at once
+        while any(keeper.channel.gap for keeper in daemon.roster.keepers):  # noqa: ASYNC110 - nothing tells of all at once
             await asyncio.sleep(POLL_S)
         report.said(f"{len(courses)} feeds receive; each is going to be broken")
         await asyncio.gather(

@@ -8,28 +8,19 @@ writes the gap with the bounds that the journal tells.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import urlsplit
 
 import recorder
 from recorder import lifecycle, reload, service, status
 from recorder.clock import Clock, Moment
 from recorder.clockwatch import ClockWatch
 from recorder.errors import JournalFailed
-from recorder.feeds.channel import Channel
-from recorder.feeds.connection import Connection
-from recorder.feeds.feed import Request, Subscription
-from recorder.feeds.keeper import Ear, Keeper
-from recorder.feeds.logbook import Gap
-from recorder.feeds.redial import ConnectBudget, Redial
-from recorder.feeds.register import subscriptions
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.notify import Notify
@@ -39,8 +30,9 @@ from recorder.partitions.upkeep import Upkeep
 from recorder.repair import Repairs
 from recorder.reserve import Order, Reserve
 from recorder.rhythm import Rhythms
+from recorder.roster import Roster
 from recorder.schedule import Job, Schedule
-from recorder.settings import AnyFeed, FinanceQuery, Settings
+from recorder.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +43,6 @@ SERVICE_EVERY_S = 1.0
 RHYTHM_EVERY_S = 3600.0
 RHYTHM_FACT = "rhythm"
 STOPPING_S = 8.0  # for the last commit, and for the last seal: a stop takes seconds, however much is not sealed
-FAREWELL_S = 2.0  # how long an upstream may take to answer our close, at a stop
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
 WARNINGS = (
     "gap.opened",
@@ -71,7 +62,6 @@ class Daemon:
 
     def __init__(self, settings: Settings, secrets: Mapping[str, str], notify: Notify | None = None) -> None:
         self.settings = settings
-        self._secrets = dict(secrets)
         self.notify = notify or Notify({})
         self.service = service.Service(settings.journal.give_up_s)
         self.clock = Clock()
@@ -88,12 +78,7 @@ class Daemon:
         self.started = self.clock.now()
         self._stop = asyncio.Event()
         self._why = "stopped"
-        known = self.journal.standing.streams.values()
-        self._numbers = itertools.count(1 + max((stream.connection for stream in known), default=0))
-        self._budgets: dict[str, ConnectBudget] = {}
-        self._taken_out: dict[Stream, int] = {}  # UTC; since when a channel known from earlier is not wanted
-        self._leaving: set[Keeper] = set()
-        self.keepers = [self._keeper(feed, subscription) for feed, subscription in self._wanted()]
+        self.roster = Roster(settings, secrets, self.clock, self.journal.standing, self._append)
         self.reserve = Reserve(settings.data, settings.disk)
         self.repairs = Repairs(settings.data, self.clock, self._append, self._held_up)
         self.repairs.configure(settings.feeds, secrets)
@@ -128,7 +113,7 @@ class Daemon:
         for first, last, cause in self.journal.opening.lost:
             self._note("journal.lost", first_position=first, last_position=last, cause=cause)
         self.rhythms.take(await self.journal.call(lambda store: store.fact(RHYTHM_FACT)))
-        self._begin()
+        self.roster.begin()
         self.repairs.start()
         self.schedule.start()
         log.info("Recording %d feeds into %s.", len(self.settings.feeds), self.settings.data)
@@ -138,71 +123,22 @@ class Daemon:
             self.schedule.stop()
             await self._end()
 
-    def _begin(self) -> None:
-        standing = self.journal.standing
-        kept = {keeper.channel.subscription.stream for keeper in self.keepers}
-        for stream, known in standing.streams.items():
-            if known.gap and stream not in kept:
-                self._took_out(stream, Gap(known.gap.since_ns, known.gap.cause), self.started.utc_ns)
-        for keeper in self.keepers:
-            earlier = standing.streams.get(keeper.channel.subscription.stream)
-            if earlier and earlier.last_received_ns:
-                # Whoever stopped on purpose left every channel's gap open, so one without was not wanted then.
-                keeper.start(earlier.last_received_ns, "removed" if standing.stopped else "crash")
-            else:
-                keeper.start(self.started.utc_ns, "start")
-
-    def _took_out(self, stream: Stream, gap: Gap, until_ns: int) -> None:
-        """What is not in the configuration is not expected any more: its gap ends where it was taken out."""
-        closed = lifecycle.entry("gap.closed", since_ns=gap.since_ns, until_ns=until_ns, cause=gap.cause)
-        self._append(stream, Kind.LIFECYCLE, 0, [closed], Mark.NONE, self.clock.now())
-        self._taken_out[stream] = until_ns
-
     async def reload(self, settings: Settings, secrets: Mapping[str, str]) -> reload.Plan:
-        """Go by other feeds from now on. What did not change keeps its connections, what did is new before old."""
-        rekeyed = {name for name in settings.feeds if secrets.get(name) != self._secrets.get(name)}
-        plan = reload.plan(self.settings, settings, rekeyed)
+        """Go by other feeds from now on; what else changed holds after a restart."""
+        plan = self.roster.plan(settings, secrets)
         self.settings = self.settings.model_copy(update={"feeds": settings.feeds})
-        self._secrets = dict(secrets)
         self.repairs.configure(settings.feeds, secrets)
         self._note("recorder.reloaded", **plan.fields())
-        wanted = {subscription.stream: (feed, subscription) for feed, subscription in self._wanted()}
-        keepers = {keeper.channel.subscription.stream: keeper for keeper in self.keepers}
-        for stream in plan.change:
-            feed, subscription = wanted[stream]
-            keepers[stream].change(subscription, self._budget(feed), feed.overlap_s)
-        await asyncio.gather(*(self._remove(keepers[stream]) for stream in plan.remove))
-        for stream in plan.add:
-            if not self._stop.is_set():
-                await self._add(*wanted[stream])
+        await self.roster.change(self.settings, secrets)
         self.service.problem = f"restart for what changed in {', '.join(plan.restart)}" if plan.restart else ""
         return plan
-
-    async def _remove(self, keeper: Keeper) -> None:
-        stream, until_ns = keeper.channel.subscription.stream, self.clock.now().utc_ns
-        self.keepers.remove(keeper)
-        self._leaving.add(keeper)
-        await keeper.stop("removed", FAREWELL_S)
-        self._leaving.remove(keeper)
-        if keeper.channel.gap:
-            self._took_out(stream, keeper.channel.gap, max(keeper.channel.gap.since_ns, until_ns))
-
-    async def _add(self, feed: AnyFeed, subscription: Subscription) -> None:
-        keeper = self._keeper(feed, subscription, known=False)
-        self.keepers.append(keeper)
-        since_ns = self._taken_out.get(subscription.stream)
-        keeper.start(since_ns or self.clock.now().utc_ns, "removed" if since_ns else "start")
-        if self.journal.figures.under_pressure:
-            keeper.pause()
-        if self.reserve.halted:
-            await keeper.stop("disk full", 0.0)
 
     async def _end(self) -> None:
         self.notify.tell(STOPPING=1, STATUS=f"stopping: {self._why}")
         await self.repairs.stop()
         await self.upkeep.close()
         if self.journal.failed is None:
-            await asyncio.gather(*(keeper.stop(self._why, FAREWELL_S) for keeper in (*self.keepers, *self._leaving)))
+            await self.roster.end(self._why)
             last = self._note("recorder.stopped", cause=self._why)
             with suppress(TimeoutError):  # a full disk: closing the journal says so
                 await asyncio.wait_for(self.journal.wait_durable(last), STOPPING_S)
@@ -213,37 +149,6 @@ class Daemon:
         await self.journal.close()
         sealed = "sealed" if self.sealed.sealed_position == self.journal.durable else "in the journal, not sealed"
         log.info("Stopped: everything up to position %d is durable and %s.", self.journal.durable, sealed)
-
-    def _wanted(self) -> Iterator[tuple[AnyFeed, Subscription]]:
-        for name, feed in self.settings.feeds.items():
-            for subscription in subscriptions(name, feed, self._secrets.get(name, "")):
-                yield feed, subscription
-
-    def _budget(self, feed: AnyFeed) -> ConnectBudget | None:
-        if not isinstance(feed, FinanceQuery):
-            return None
-        # The server counts connects by client address, over all its endpoints.
-        host = urlsplit(feed.url).netloc
-        budget = self._budgets.setdefault(host, ConnectBudget(feed.connects_per_day_max))
-        budget.allow(feed.connects_per_day_max)
-        return budget
-
-    def _keeper(self, feed: AnyFeed, subscription: Subscription, *, known: bool = True) -> Keeper:
-        """`known`: a gap that an earlier run left open goes on."""
-        earlier = self.journal.standing.streams.get(subscription.stream) if known else None
-        gap = Gap(earlier.gap.since_ns, earlier.gap.cause) if earlier and earlier.gap else None
-        channel = Channel(
-            subscription,
-            lambda: Redial(self.settings.redial),
-            self._budget(feed),
-            self._numbers.__next__,
-            feed.overlap_s,
-            gap,
-        )
-        return Keeper(channel, self.clock, self._append, self._connect)
-
-    def _connect(self, request: Request, ear: Ear) -> Connection:
-        return Connection(request, ear, self.clock, self.settings.redial, self.settings.limits)
 
     def _append(
         self, stream: Stream, kind: Kind, connection: int, payloads: Sequence[bytes], mark: Mark, moment: Moment
@@ -292,12 +197,11 @@ class Daemon:
         if order is Order.HALT:
             self.reserve.give_up()
             self._note("disk.full", reserve_bytes=self.settings.disk.reserve_bytes)
-            await asyncio.gather(*(keeper.stop("disk full", FAREWELL_S) for keeper in self.keepers))
+            await self.roster.hang_up("disk full")
         elif order is Order.RESUME:
             self.reserve.lay_up()
             self._note("disk.freed", resume_bytes=self.settings.disk.resume_bytes)
-            for keeper in self.keepers:
-                keeper.restart()
+            self.roster.restart()
 
     async def _watch_clock(self) -> None:
         now = self.clock.now()
@@ -319,8 +223,7 @@ class Daemon:
 
     def _on_pressure(self, pressed: bool) -> None:
         log.warning("journal.pressure", extra={"fields": {"reading": not pressed}})
-        for keeper in self.keepers:
-            keeper.pause() if pressed else keeper.resume()
+        self.roster.read(not pressed)
 
     async def _tell_service_manager(self) -> None:
         self.notify.tell(**self.service.words(service.look(self)))

@@ -120,7 +120,7 @@ def look(daemon: Daemon) -> Facts:
         groups=facts["journal"]["groups"],
         waiting_bytes=facts["journal"]["buffered_bytes"],
         durable_ms_p99=facts["journal"]["durable_ms_p99"],
-        overdue_ns=max((keeper.overdue_ns() for keeper in daemon.keepers), default=0),
+        overdue_ns=max((keeper.overdue_ns() for keeper in daemon.roster.keepers), default=0),
         verdict=health.Verdict(health.State(facts["health"]["state"]), tuple(facts["health"]["reasons"])),
     )
 

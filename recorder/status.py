@@ -26,7 +26,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
     """The facts of this moment, and the verdict on them."""
     now = daemon.clock.now()
     feeds: dict[str, dict[str, object]] = {}
-    for keeper in daemon.keepers:
+    for keeper in daemon.roster.keepers:
         channel = keeper.channel
         stream = channel.subscription.stream
         name = f"{stream.feed}/{stream.channel}" if stream.channel else stream.feed

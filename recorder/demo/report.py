@@ -61,7 +61,7 @@ def report(
 ) -> Report:
     """All figures of a run."""
     here, there = evidence.fingerprint(connection), evidence.elsewhere(data)
-    keepers = [keeper.channel for keeper in run.daemon.keepers]
+    keepers = [keeper.channel for keeper in run.daemon.roster.keepers]
     journal = run.daemon.journal.figures
     recorded = sum(verdict.recorded for verdict in verdicts.values())
     figures = {
