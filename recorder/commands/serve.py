@@ -21,6 +21,8 @@ from recorder.errors import ConfigInvalid, RecorderError
 from recorder.notify import Notify
 from recorder.replay import facts
 from recorder.replay.native import Native
+from recorder.replay.page import overview_questions, place
+from recorder.replay.page.questions import Questions
 from recorder.replay.port.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
 from recorder.replay.port.pages import pages
 from recorder.replay.port.server import Place, Server
@@ -85,7 +87,7 @@ def gate(limits: Replay, environ: Mapping[str, str]) -> Gate:
             )
     if problems:
         raise ConfigInvalid("the configuration", problems)
-    return Gate(token, limits.origins)
+    return Gate(token, limits.origins, place.open_paths())
 
 
 async def _serve(
@@ -108,6 +110,7 @@ async def _serve(
         handshake_timeout_s=limits.handshake_timeout_s,
     )
     server.add(pages(lambda: facts.of(sessions, server)))
+    server.add(place.places(Questions(sessions.timeline, overview_questions.QUESTIONS)))
     gc.collect()
     gc.freeze()  # what was imported stays: going through it again and again takes 10 to 20 ms each time
     stopped = asyncio.Event()

@@ -20,16 +20,17 @@ TOKEN_CHARACTERS_MIN = 16
 class Gate:
     """Asked before any place of the server."""
 
-    def __init__(self, token: str | None, origins: Collection[str]) -> None:
+    def __init__(self, token: str | None, origins: Collection[str], open_paths: Collection[str] = ()) -> None:
         self._token = token.encode() if token else None
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._open_paths = frozenset((*OPEN_PATHS, *open_paths))
 
     def __call__(self, request: Handshake) -> Answer | None:
         headers = {name.lower(): text for name, text in request.headers}
         origin = headers.get("origin")
         if origin is not None and not self._welcomes(origin):
             return Answer(403, b"pages of this origin may not connect; see origins in [replay]\n", "text/plain")
-        if self._token is None or request.path in OPEN_PATHS:
+        if self._token is None or request.path in self._open_paths:
             return None
         given = _given(headers, request)
         # All are compared, so that how long it takes tells nothing.

@@ -29,6 +29,7 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def response(answer: Answer) -> Response:
@@ -36,4 +37,5 @@ def response(answer: Answer) -> Response:
     headers = Headers({"Connection": "close", "Content-Length": str(len(answer.body))})
     if answer.body:
         headers["Content-Type"] = answer.content_type
+    headers.update(answer.headers)
     return Response(answer.status, http.HTTPStatus(answer.status).phrase, headers, answer.body)

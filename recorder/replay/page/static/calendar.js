@@ -1,0 +1,1 @@
+// Coverage of the last weeks: one row a feed, one cell a day.
