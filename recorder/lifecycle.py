@@ -29,6 +29,7 @@ gap.closed           since_ns, until_ns, cause
 gap.repaired         since_ns, until_ns, recovered, already, pages, late_pass, complete, repair, again_ns
                      a pass over a closed gap by REST: articles recovered and already recorded, pages read, whether
                      it was the last look, whether nothing is left out, that in words, when the next is due (or null)
+channel.removed      since_ns                       it is not in the settings any more, so nothing is expected of it
 feed.*               detail                         something a person should see: error, preempted, key_refused, …
 """
 

@@ -41,7 +41,8 @@ class Roster:
         self._append = append
         self._numbers = itertools.count(1 + max((known.connection for known in standing.streams.values()), default=0))
         self._budgets: dict[str, ConnectBudget] = {}
-        self._taken_out: dict[Stream, int] = {}  # UTC; since when a channel known from earlier is not wanted
+        # UTC; since when a channel known from earlier is not wanted
+        self._taken_out = {stream: known.removed_ns for stream, known in standing.streams.items() if known.removed_ns}
         self._leaving: set[Keeper] = set()
         self._ended = self._paused = False
         self._hung_up = ""  # why, while it is
@@ -52,13 +53,20 @@ class Roster:
         started_ns = self._clock.now().utc_ns
         kept = {keeper.channel.subscription.stream for keeper in self.keepers}
         for stream, known in self._standing.streams.items():
-            if known.gap and stream not in kept:
+            if stream in kept or stream in self._taken_out:
+                continue
+            if known.gap:
                 self._took_out(stream, Gap(known.gap.since_ns, known.gap.cause), started_ns)
+            elif known.last_received_ns:  # it received until the crash
+                self._note(stream, "gap.opened", since_ns=known.last_received_ns, cause="crash")
+                self._took_out(stream, Gap(known.last_received_ns, "crash"), started_ns)
         for keeper in self.keepers:
-            earlier = self._standing.streams.get(keeper.channel.subscription.stream)
-            if earlier and earlier.last_received_ns:
-                # Whoever stopped on purpose left every channel's gap open, so one without was not wanted then.
-                keeper.start(earlier.last_received_ns, "removed" if self._standing.stopped else "crash")
+            stream = keeper.channel.subscription.stream
+            earlier = self._standing.streams.get(stream)
+            if stream in self._taken_out:
+                keeper.start(self._taken_out[stream], "removed")
+            elif earlier and earlier.last_received_ns:
+                keeper.start(earlier.last_received_ns, "crash")
             else:
                 keeper.start(started_ns, "start")
 
@@ -105,9 +113,13 @@ class Roster:
 
     def _took_out(self, stream: Stream, gap: Gap, until_ns: int) -> None:
         """What is not in the configuration is not expected any more: its gap ends where it was taken out."""
-        closed = lifecycle.entry("gap.closed", since_ns=gap.since_ns, until_ns=until_ns, cause=gap.cause)
-        self._append(stream, Kind.LIFECYCLE, 0, [closed], Mark.NONE, self._clock.now())
+        self._note(stream, "gap.closed", since_ns=gap.since_ns, until_ns=until_ns, cause=gap.cause)
+        self._note(stream, "channel.removed", since_ns=until_ns)
         self._taken_out[stream] = until_ns
+
+    def _note(self, stream: Stream, event: str, **fields: object) -> None:
+        entry = lifecycle.entry(event, **fields)
+        self._append(stream, Kind.LIFECYCLE, 0, [entry], Mark.NONE, self._clock.now())
 
     async def _remove(self, keeper: Keeper) -> None:
         stream, until_ns = keeper.channel.subscription.stream, self._clock.now().utc_ns

@@ -170,6 +170,13 @@ async def test_a_feed_that_was_taken_out_has_no_gap_any_more(tmp_path: Path) -> 
             daemon.stop()
             await running
     assert ask(tmp_path, "SELECT count(*) FROM gaps WHERE feed = 'quotes' AND until_at IS NULL") == [(0,)]
+    covered = "SELECT sum(seconds_covered) FROM coverage WHERE feed = '{}'"
+    ((news_s,),), ((quotes_s,),) = ask(tmp_path, covered.format("news")), ask(tmp_path, covered.format("quotes"))
+    ((second_run_s,),) = ask(
+        tmp_path,
+        "SELECT epoch(max(received_at)) - epoch(max(received_at) FILTER (event = 'recorder.started')) FROM lifecycle",
+    )
+    assert quotes_s < news_s - second_run_s / 2, "what was taken out is not covered"
 
 
 async def test_no_key_is_anywhere_in_the_recording_or_the_status(tmp_path: Path) -> None:

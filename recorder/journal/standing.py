@@ -34,6 +34,7 @@ class StreamStanding:
     last_received_ns: int = 0  # of a frame: data or reply
     connection: int = 0  # the highest number ever used
     gap: Gap | None = None
+    removed_ns: int = 0  # since when it is wanted no more; 0: it is wanted
 
 
 @dataclass(slots=True)
@@ -74,9 +75,12 @@ class Standing:
             if stream.feed == lifecycle.RECORDER_FEED:
                 self.stopped = event == "recorder.stopped"
             if event == "gap.opened":
-                self.streams[stream].gap = Gap(int(fields["since_ns"]), str(fields["cause"]))
+                known = self.streams[stream]
+                known.gap, known.removed_ns = Gap(int(fields["since_ns"]), str(fields["cause"])), 0
             elif event == "gap.closed":
                 self.streams[stream].gap = None
+            elif event == "channel.removed":
+                self.streams[stream].removed_ns = int(fields["since_ns"])
             elif event == "journal.lost":
                 self.told.add((int(fields["first_position"]), int(fields["last_position"])))
         except (ValueError, TypeError, KeyError):
@@ -95,6 +99,7 @@ class Standing:
                     "last_received_ns": known.last_received_ns,
                     "connection": known.connection,
                     "gap": [known.gap.since_ns, known.gap.cause] if known.gap else None,
+                    "removed_ns": known.removed_ns,
                 }
                 for stream, known in self.streams.items()
             ],
@@ -104,7 +109,10 @@ class Standing:
     def from_json(cls, fields: Mapping[str, Any]) -> Standing:
         streams = {
             Stream(*known["stream"]): StreamStanding(
-                known["last_received_ns"], known["connection"], Gap(*known["gap"]) if known["gap"] else None
+                known["last_received_ns"],
+                known["connection"],
+                Gap(*known["gap"]) if known["gap"] else None,
+                known.get("removed_ns", 0),
             )
             for known in fields["streams"]
         }

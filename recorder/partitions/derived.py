@@ -97,7 +97,8 @@ GAPS = Derived(
 
 COVERAGE = Derived(
     "coverage",
-    "What was covered, one row a channel and UTC day; the first day counts from its first message, the last up to now",
+    "What was covered, one row a channel and UTC day; the first day counts from its first message, the last up to now, "
+    "or to when the channel was taken out of the settings",
     {
         **_CHANNEL,
         "day": "UTC",
@@ -114,10 +115,19 @@ COVERAGE = Derived(
         SELECT feed, channel, min(epoch_ns(first_at)) AS first_ns FROM traffic
         WHERE feed <> 'recorder' GROUP BY feed, channel
     ),
+    removed AS (
+        SELECT feed, channel, max(epoch_ns(since_at)) AS removed_ns FROM lifecycle
+        WHERE event IN ('channel.removed', 'gap.opened') GROUP BY feed, channel
+        HAVING arg_max(event, position) = 'channel.removed'
+    ),
+    wanted AS (
+        SELECT feed, channel, first_ns, coalesce(removed_ns, last_ns) AS last_ns
+        FROM starts LEFT JOIN removed USING (feed, channel), edge
+    ),
     days AS (
         SELECT feed, channel, first_ns, last_ns,
             unnest(range(first_ns // 86400000000000, last_ns // 86400000000000 + 1)) * 86400000000000 AS day_ns
-        FROM starts, edge
+        FROM wanted
     ),
     spans AS (
         SELECT feed, channel, day_ns, greatest(first_ns, day_ns) AS from_ns,

@@ -111,3 +111,12 @@ def test_what_came_over_no_connection_proves_none() -> None:
     standing.fold(group(1, [(NEWS, Kind.DATA, 4, b"{}"), (NEWS, Kind.DATA, 0, b'{"link":"fetched"}')]))
     assert standing.streams[NEWS] == StreamStanding(10, 4)
     assert standing.last_received_ns == 20
+
+
+def test_a_stream_is_removed_until_it_is_in_a_gap_again() -> None:
+    standing = Standing()
+    standing.fold(group(1, [entry(NEWS, "channel.removed", since_ns=5)]))
+    assert standing.streams[NEWS].removed_ns == 5
+    assert Standing.from_json(standing.to_json()) == standing
+    standing.fold(group(2, [entry(NEWS, "gap.opened", since_ns=5, cause="removed")]))
+    assert standing.streams[NEWS].removed_ns == 0

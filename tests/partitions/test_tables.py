@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,33 @@ def test_coverage_divides_gaps_among_the_days_they_touch(tmp_path: Path, journal
         ("2026-11-22", day, day - 20, 1, ["closed"], 1, 5),
         ("2026-11-23", 100.0, 90.0, 1, ["refused"], 1, 5),
     ]
+
+
+def test_coverage_ends_where_a_feed_was_taken_out_and_goes_on_when_it_comes_back(
+    tmp_path: Path, journal: Append
+) -> None:
+    day = 86400
+    other = Stream("hours", "finance_query.hours")
+    came = [Message(1, Stream("news", "finlight"), Kind.DATA, Mark.NONE, at(0), 0, 1, b"12345")]
+    out = entries(
+        (100, 0, "gap.opened", {"since_ns": at(90), "cause": "removed"}),
+        (100, 0, "gap.closed", {"since_ns": at(90), "until_ns": at(100), "cause": "removed"}),
+        (100, 0, "channel.removed", {"since_ns": at(100)}),
+    )
+    goes_on = [Message(9, other, Kind.DATA, Mark.NONE, at(2 * day), 0, 2, b"{}")]
+    back = entries((2 * day + 7, 0, "gap.opened", {"since_ns": at(100), "cause": "removed"}))
+
+    def coverage(data: Path, *messages: Message) -> list[tuple[object, ...]]:
+        journal(data, [replace(message, position=1 + n) for n, message in enumerate(messages)], 2)
+        query = "SELECT seconds, seconds_covered, causes FROM coverage WHERE feed = 'news' ORDER BY day"
+        return connect(data).sql(query).fetchall()
+
+    for folder in ("out", "back"):
+        (tmp_path / folder).mkdir()
+    assert coverage(tmp_path / "out", *came, *out, *goes_on) == [(100.0, 90.0, ["removed"])]
+    (first, *rest) = coverage(tmp_path / "back", *came, *out, *goes_on, *back)
+    assert first[1:] == (90.0, ["removed"])
+    assert [each[1] for each in rest] == [0.0, 0.0], "whoever wants it again has not had it meanwhile"
 
 
 FETCHED = ARTICLE.removeprefix(b'{"action":"sendArticle","data":')[:-1]
