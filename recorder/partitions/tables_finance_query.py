@@ -289,7 +289,7 @@ HEADLINES = Table(
         Column("source", _TEXT, "publisher", "source"),
         Column("image", _TEXT, "URL of an image", "img"),
         Column("age", _TEXT, "how old it was at received_at, in the upstream's words: 2 hours ago", "time"),
-        Column("published_at", MOMENT, "so much before received_at, UTC", "time", numbers.ago_ns, ago=True),
+        Column("published_at", MOMENT, "so much before received_at, UTC", "time", numbers.ago_ns, "delta", ago=True),
         Column(
             "published_within_s",
             pa.int32(),
