@@ -25,8 +25,10 @@ PLAIN_TIMEOUT_S = 60
 # What was fetched over REST after a gap was never a frame.
 ROWS = """
 SELECT position, feed, channel, text, bytes FROM messages
-WHERE kind <> 'lifecycle' AND coalesce(NOT contains(mark, 'rest'), true) ORDER BY position
+WHERE position BETWEEN ? AND ? AND kind <> 'lifecycle' AND coalesce(NOT contains(mark, 'rest'), true)
+ORDER BY position
 """
+LAST = "SELECT coalesce(max(position), 0) FROM messages"
 GAPS = "SELECT feed, channel, epoch_ns(since_at), epoch_ns(until_at) FROM gaps"
 # One line that two recordings share only if they hold the same messages under the same positions.
 FINGERPRINT = """
@@ -65,10 +67,11 @@ class Fingerprint:
 
 def rows(connection: duckdb.DuckDBPyConnection) -> Iterator[Row]:
     """What came from the upstreams, in order of position, in batches: an hour's texts do not have to fit in memory."""
-    for batch in connection.sql(ROWS).to_arrow_reader(BATCH_ROWS):
-        for row in batch.to_pylist():
-            payload = row["bytes"] if row["text"] is None else row["text"].encode()
-            yield Row(row["position"], (row["feed"], row["channel"]), digest(payload))
+    ((last,),) = connection.execute(LAST).fetchall()
+    for first in range(1, last + 1, BATCH_ROWS):  # one sort of all would hold all
+        found = connection.execute(ROWS, [first, first + BATCH_ROWS - 1]).fetchall()
+        for position, feed, channel, text, payload in found:
+            yield Row(position, (feed, channel), digest(payload if text is None else text.encode()))
 
 
 def gaps(connection: duckdb.DuckDBPyConnection) -> list[GapRow]:

@@ -82,6 +82,10 @@ class Upstream:
         else:
             self.faults.muted = True
 
+    def mute_open(self) -> None:
+        """No more data on the connections that are open now; those to come are well."""
+        self.faults.muted_connections.update(self.connections)
+
     def unmute(self) -> None:
         self.faults.muted = False
         self.faults.muted_connections.clear()

@@ -140,8 +140,8 @@ class Upstreams:
 
 ORDERS = frozenset(
     (
-        *("close_all", "close", "cut", "refuse", "ignore", "hang_up", "mute", "unmute", "answer_pings", "heal", "send"),
-        *("oversize", "kick", "error", "preempt", "gateway_error", "kill_channel", "kill_endpoint"),
+        *("close_all", "close", "cut", "refuse", "ignore", "hang_up", "mute", "mute_open", "unmute", "answer_pings"),
+        *("heal", "send", "oversize", "kick", "error", "preempt", "gateway_error", "kill_channel", "kill_endpoint"),
         *("lag", "limit", "truncate"),
     )
 )

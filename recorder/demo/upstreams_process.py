@@ -17,6 +17,7 @@ from recorder.errors import RecorderError
 from recorder.replay.upstreams.ledger import Ledger
 
 START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 300.0  # the ledger of a long run is a million lines
 
 
 class UpstreamsFailed(RecorderError):
@@ -80,15 +81,16 @@ class UpstreamsProcess:
         assert self._process is not None and self._process.stdin is not None
         async with self._turn:
             self._process.stdin.write(orjson.dumps(command) + b"\n")
-            answer = await self._answer(f"the order {command.get('op')!r}")
+            timeout_s = STOP_TIMEOUT_S if command.get("op") == "stop" else START_TIMEOUT_S
+            answer = await self._answer(f"the order {command.get('op')!r}", timeout_s)
         if "error" in answer:
             raise ValueError(answer["error"])
         return int(answer["published"])
 
-    async def _answer(self, doing: str) -> dict[str, Any]:
+    async def _answer(self, doing: str, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
         assert self._process is not None and self._process.stdout is not None
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 line = await self._process.stdout.readline()
             answer: dict[str, Any] = orjson.loads(line)
         except (TimeoutError, ValueError) as failure:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -108,7 +108,7 @@ class Ledger:
                 ("entry", self.entries),
             ):
                 for row in rows:
-                    file.write(orjson.dumps({"of": of, **asdict(row)}) + b"\n")
+                    file.write(b'{"of":"%b",%b\n' % (of.encode(), orjson.dumps(row)[1:]))
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
