@@ -23,8 +23,8 @@ from typing import TypeVar
 from recorder import settings
 from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.errors import JournalFailed
+from recorder.journal.announcer import Announcer
 from recorder.journal.database import STORE_FILE
-from recorder.journal.figures import Figures
 from recorder.journal.group import STREAMS_MAX, GroupBuilder
 from recorder.journal.lock import DirectoryLock
 from recorder.journal.recover import Opening, open_store
@@ -35,20 +35,17 @@ from recorder.message import Kind, Mark, Stream
 T = TypeVar("T")
 
 
-class Journal:
-    """The one writer of a data directory. Everything but `durable` and `figures` belongs to the event loop."""
+class Journal(Announcer):
+    """The one writer of a data directory."""
 
     def __init__(
         self, data: Path, limits: settings.Journal, clock: Clock, lock: DirectoryLock, store: Store, standing: Standing
     ) -> None:
+        super().__init__(store.durable_position(), limits.buffer_bytes_max, clock)
         self.standing = standing
         self.opening = Opening()
-        self.failed: JournalFailed | None = None
-        self.figures = Figures()
-        self.durable = store.durable_position()
         self._data = data
         self._limits = limits
-        self._clock = clock
         self._lock = lock
         self._store = store
         self._trusted = True  # the connection: not after it failed
@@ -59,13 +56,6 @@ class Journal:
         self._closing = False
         self._works_turn = False  # the writer thread's own
         self._committing: GroupBuilder | None = None
-        self._announcing = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_durable: list[Callable[[int], None]] = []
-        self._on_pressure: list[Callable[[bool], None]] = []
-        self._on_failed: list[Callable[[JournalFailed], None]] = []
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._pressed_ns = 0
         self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
 
     @classmethod
@@ -107,8 +97,7 @@ class Journal:
             first = self._next_position
             if payloads:
                 self._fill(stream, kind, connection, payloads, mark, moment)
-        if self.figures.buffered_bytes > self._limits.buffer_bytes_max and not self.figures.under_pressure:
-            self._press(True)
+        self._look_at_pressure()
         return first
 
     def _fill(
@@ -127,31 +116,6 @@ class Journal:
 
     def _is_full(self, group: GroupBuilder) -> bool:
         return group.byte_count >= self._limits.group_bytes_max or group.stream_count >= STREAMS_MAX
-
-    def on_durable(self, callback: Callable[[int], None]) -> None:
-        """Call it on the event loop with the durable position after a commit, or after several at once."""
-        self._loop = asyncio.get_running_loop()
-        self._on_durable.append(callback)
-
-    def on_pressure(self, callback: Callable[[bool], None]) -> None:
-        """Call it on the event loop with True when too much is buffered, with False when half of that is."""
-        self._loop = asyncio.get_running_loop()
-        self._on_pressure.append(callback)
-
-    def on_failed(self, callback: Callable[[JournalFailed], None]) -> None:
-        """Call it on the event loop, once, when the journal has given up."""
-        self._loop = asyncio.get_running_loop()
-        self._on_failed.append(callback)
-        if self.failed:
-            self._tell_loop()
-
-    async def wait_durable(self, position: int) -> None:
-        """Return when `position` is durable. Raises JournalFailed when it will not be."""
-        self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append((position, future))
-        self._announce()
-        await future
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """Do something with the store on the writer's thread, between commits; keep it short. Raises what it raises."""
@@ -195,40 +159,6 @@ class Journal:
         self._announce()
         if self.failed:
             raise self.failed
-
-    def _announce(self) -> None:
-        """On the event loop: tell of what the writer did."""
-        self._announcing = False
-        durable, failed = self.durable, self.failed
-        for callback in self._on_durable:
-            callback(durable)
-        waiting, self._waiting = self._waiting, []
-        for position, future in waiting:
-            if future.done():
-                continue
-            if position <= durable:
-                future.set_result(None)
-            elif failed:
-                future.set_exception(failed)
-            else:
-                self._waiting.append((position, future))
-        if self.figures.under_pressure and self.figures.buffered_bytes * 2 <= self._limits.buffer_bytes_max:
-            self._press(False)
-        if failed:
-            callbacks, self._on_failed = self._on_failed, []
-            for told in callbacks:
-                told(failed)
-
-    def _press(self, under_pressure: bool) -> None:
-        now_ns = self._clock.monotonic_ns()
-        self.figures.under_pressure = under_pressure
-        if under_pressure:
-            self.figures.under_pressure_times += 1
-            self._pressed_ns = now_ns
-        else:
-            self.figures.under_pressure_ns += now_ns - self._pressed_ns
-        for callback in self._on_pressure:
-            callback(under_pressure)
 
     # --- the writer's thread --------------------------------------------------------------------------------
 
@@ -342,9 +272,3 @@ class Journal:
                 raise sqlite3.OperationalError("a reader keeps the write-ahead log from being taken up")
             self._trusted = True
         return self._store
-
-    def _tell_loop(self) -> None:
-        if self._loop is not None and not self._announcing:
-            self._announcing = True
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(self._announce)
