@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,13 +58,21 @@ class Asked:
             raise Invalid(f"{name} is {given[:40]!r}; possible are {lowest} to {highest}")
         return number
 
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """The recording as of now, with every table and view; closed when the question is answered.
+    @property
+    def recorded(self) -> bool:
+        """Whether anything is: without a first message there is nothing to ask."""
+        try:
+            return self.timeline.bounds() is not None
+        except RecorderError:
+            return False
+
+    def connection(self, only: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
+        """The recording as of now, with every table and view, or `only` some; closed when the question is answered.
 
         What strangers sent goes into statements as bound parameters, or through `partitions.views.quoted`. Raises
         RecorderError where nothing is recorded.
         """
-        return self.bounded(catalog.connect(self.timeline.data))
+        return self.bounded(catalog.connect(self.timeline.data, only))
 
     def bounded(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """The connection with this question's limits: it spills nowhere, and ends with the question or at once."""
