@@ -26,6 +26,7 @@ from recorder import disk
 from recorder.commands import rows, show, sql
 from recorder.errors import RecorderError, RequestInvalid
 from recorder.partitions import schema
+from recorder.partitions.derived import DERIVED
 from recorder.partitions.layout import HOUR_NS
 from recorder.partitions.numbers import moment_ns
 from recorder.partitions.tables import TABLES
@@ -37,6 +38,8 @@ SUFFIXES: dict[str, Format] = {".parquet": "parquet", ".csv": "csv", ".ndjson": 
 
 HOURS = "SELECT epoch_ns(received_at) // 3600000000000, sum(bytes)::BIGINT + 1 FROM traffic GROUP BY 1 ORDER BY 1"
 WINDOW_BYTES = 256 << 20  # of frames: what is sorted at once; less would mean more look-ups, some 40 ms each
+GROUP_BYTES_MAX = 64 << 20  # of rows in memory, before they are written
+NAMES = sorted([*(stored.name for stored in STORED), *(view.name for view in DERIVED)])
 _CLUSTERED = {table.name: table.clustered_by for table in TABLES}
 
 
@@ -83,10 +86,9 @@ def main(
         try:
             queries = [statement] if statement else _queries(connection, table or "", wanted)
             written = _Written(connection, queries, table or "rows")
-            if form == "parquet":
-                disk.publish(out, written.parquet)
-            else:
-                disk.publish(out, partial(written.text, write=_csv if form == "csv" else _ndjson))
+            text = partial(written.text, write=_csv if form == "csv" else _ndjson)
+            write = partial(disk.publish, out, written.parquet if form == "parquet" else text)
+            sql.interruptible(connection, write)
         except duckdb.Error as error:
             raise RecorderError(str(error)) from None
     told = {"out": str(out), "format": form, "rows": written.rows, "bytes": out.stat().st_size}
@@ -99,9 +101,8 @@ def main(
 
 def _queries(connection: duckdb.DuckDBPyConnection, table: str, wanted: Wanted) -> list[str]:
     """One for each stretch of time, in order; one for a table without positions."""
-    known = connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1").fetchall()
-    if (table,) not in known:
-        raise RequestInvalid("TABLE", table, f"there are {', '.join(name for (name,) in known)}; see also --sql")
+    if table not in NAMES:
+        raise RequestInvalid("TABLE", table, f"there are {', '.join(NAMES)}; see also --sql")
     columns = connection.sql(f"SELECT * FROM {table} LIMIT 0").columns  # noqa: S608 - one of the names above
     conditions = list(_conditions(table, columns, wanted))
     if not {"position", "received_at"} <= set(columns):
@@ -174,14 +175,14 @@ class _Written:
         with ExitStack() as stack:
             writer: pq.ParquetWriter | None = None
             for relation in self._answers():
-                reader = relation.to_arrow_reader(schema.ROW_GROUP_ROWS)
+                reader = relation.to_arrow_reader(rows.BATCH_ROWS)
                 declared = schema.arrow_schema(self._what, columns) if columns else reader.schema
                 if writer is None:
                     how = schema.how_to_write(columns, schema.FAST_LEVEL) if columns else {"compression": "zstd"}
                     writer = stack.enter_context(pq.ParquetWriter(path, declared, **how))
-                for batch in reader:
-                    writer.write_table(pa.Table.from_batches([batch]).cast(declared))
-                    self.rows += batch.num_rows
+                for group in _row_groups(reader):
+                    writer.write_table(group.cast(declared))
+                    self.rows += group.num_rows
 
     def text(self, path: Path, write: Callable[[list[str], Iterator[list[Any]], IO[str], bool], None]) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -207,11 +208,22 @@ class _Written:
             # A question is one step, of which nobody knows how long it is: then the bar only moves.
             task = told.add_task(self._what, total=len(self._queries) if len(self._queries) > 1 else None, rows=0)
             for query in self._queries:
-                relation = self._connection.sql(query)
-                if relation is None:
+                if not sql.has_rows(self._connection, query):
                     raise RecorderError("that statement has no rows. Export a SELECT.")
-                yield relation
+                yield self._connection.sql(query)
                 told.update(task, advance=1, rows=self.rows)
+
+
+def _row_groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """As many rows as are written at once: a row group, or fewer where they are large."""
+    taken: list[pa.RecordBatch] = []
+    for batch in batches:
+        taken.append(batch)
+        if sum(map(len, taken)) >= schema.ROW_GROUP_ROWS or sum(some.nbytes for some in taken) >= GROUP_BYTES_MAX:
+            yield pa.Table.from_batches(taken)
+            taken = []
+    if taken:
+        yield pa.Table.from_batches(taken)
 
 
 def _csv(columns: list[str], some: Iterator[list[Any]], file: IO[str], first: bool) -> None:

@@ -12,6 +12,7 @@ import readline
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -84,7 +85,8 @@ class Prompt:
             if command.startswith("."):
                 self._command(command, arguments)
             elif typed:
-                sql.run(self._connection, typed, form=self._form, timing=self._timing)
+                run = partial(sql.run, self._connection, typed, form=self._form, timing=self._timing)
+                sql.interruptible(self._connection, run)
         except duckdb.Error as error:
             sys.stdout.flush()
             click.echo(str(error), err=True)

@@ -13,8 +13,11 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import duckdb
@@ -25,6 +28,9 @@ from recorder.errors import RecorderError
 from recorder.partitions.catalog import connect
 
 TABLE_ROWS_MAX = 1_000  # nobody reads more, and a table is laid out whole
+INTERRUPT_EVERY_S = 0.05
+
+T = TypeVar("T")
 
 
 def main(data: Path, statement: str | None, *, form: Form, timing: bool) -> int:
@@ -37,7 +43,7 @@ def main(data: Path, statement: str | None, *, form: Form, timing: bool) -> int:
         statement = sys.stdin.read()
     with opened(data) as connection:
         try:
-            run(connection, statement, form=form, timing=timing)
+            interruptible(connection, lambda: run(connection, statement, form=form, timing=timing))
         except duckdb.Error as error:
             raise RecorderError(str(error)) from None
     return 0
@@ -50,11 +56,31 @@ def opened(data: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Do it, and have Ctrl-C end the question that is asked there: while a batch is made, Python sees no signal."""
+    with ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(work)
+        try:
+            return doing.result()
+        except KeyboardInterrupt:
+            while not doing.done():  # an interrupt just before the question begins is forgotten
+                connection.interrupt()
+                wait([doing], INTERRUPT_EVERY_S)
+            raise
+
+
+def has_rows(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """Whether the last of these statements is a question; of what makes a table, DuckDB returns an empty count."""
+    statements = connection.extract_statements(statement)
+    return bool(statements) and statements[-1].expected_result_type == [duckdb.ExpectedResultType.QUERY_RESULT]
+
+
 def run(connection: duckdb.DuckDBPyConnection, statement: str, *, form: Form, timing: bool) -> None:
     """Answer one question on stdout. Raises duckdb.Error."""
     began = time.perf_counter()
+    shows = has_rows(connection, statement)
     relation = connection.sql(statement)
-    if relation is not None:
+    if relation is not None and shows:
         answer = rows.rows_of(relation)
         if form == "json":
             rows.write_json(relation.columns, answer, sys.stdout)
