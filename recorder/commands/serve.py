@@ -35,6 +35,7 @@ from recorder.replay.wire import Refused
 from recorder.settings import Replay, Settings
 
 TELL_EVERY_S = 1.0
+NICENESS = 5  # beside a recorder, as in systemd/recorder-replay.service: on a busy machine recording goes first
 
 
 def main(
@@ -59,6 +60,8 @@ def main(
     over = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"replay": settings.replay.model_copy(update=over)})
     log.start()
+    if until_stdin_closes:
+        os.nice(NICENESS)
     asyncio.run(_serve(settings, gate(settings.replay, os.environ), as_json, until_stdin_closes, played))
     return 0
 
