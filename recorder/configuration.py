@@ -3,7 +3,7 @@
 In: the file given, else ./config.toml, else /etc/recorder/config.toml; `RECORDER_…` variables over it
 (`RECORDER_JOURNAL__COMMIT_INTERVAL_MS=50`, arrays written as in the file). Out: `Settings`, or ConfigInvalid with every
 problem. A secret is `RECORDER_SECRET_<NAME>` or the systemd credential `<name>`; no sentence here ever shows one, nor a
-value that could be one by mistake: that of an unknown key, of `secret`, `token`, of an URL.
+value that could be one by mistake: that of an unknown key, of `secret`, `token`, `heartbeat`, of an URL.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -107,6 +108,29 @@ def feed_secrets(settings: Settings, environ: Mapping[str, str]) -> dict[str, st
     return {name: value for name, value in found.items() if value is not None}
 
 
+def heartbeat_url(settings: Settings, environ: Mapping[str, str]) -> str | None:
+    """The page to get while all is well, a secret as a whole; None: there is none to get. Raises ConfigInvalid."""
+    name = settings.health.heartbeat
+    if not name:
+        return None
+    url = secret(name, environ)
+    if url is None:
+        problem = (
+            f"health.heartbeat wants the secret {name!r}, which is nowhere: set {SECRET_VARIABLE}{name.upper()}, "
+            f"or add LoadCredential={name}:FILE to the systemd unit"
+        )
+        raise ConfigInvalid("the configuration", [problem])
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or "@" in parts.netloc or " " in url:
+        problem = f"the secret {name!r} of health.heartbeat should be http://… or https://…"
+        raise ConfigInvalid("the configuration", [problem])
+    return url
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
@@ -187,7 +211,7 @@ def _instead(name: str, names: Iterable[str], *, in_feed: bool) -> str:
 
 def _given(name: str, value: object) -> str:
     """` = value`, or nothing where it is no plain value or could be a secret."""
-    if not isinstance(value, str | int | float) or name in ("secret", "token"):
+    if not isinstance(value, str | int | float) or name in ("secret", "token", "heartbeat"):
         return ""
     if name in ("url", "rest_url"):
         scheme, colon, _ = str(value).partition("://")

@@ -21,6 +21,8 @@ from recorder import lifecycle, reload, service, status
 from recorder.clock import Clock, Moment
 from recorder.clockwatch import ClockWatch
 from recorder.errors import JournalFailed
+from recorder.health import State
+from recorder.heartbeat import Heartbeat
 from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Stream
 from recorder.notify import Notify
@@ -29,7 +31,7 @@ from recorder.partitions.sealer import Report, Sealer
 from recorder.partitions.upkeep import Upkeep
 from recorder.repair import Repairs
 from recorder.reserve import Order, Reserve
-from recorder.rhythm import Rhythms
+from recorder.rhythm import HOURS_KIND, Rhythms
 from recorder.roster import Roster
 from recorder.schedule import Job, Schedule
 from recorder.settings import Settings
@@ -60,7 +62,13 @@ WARNINGS = (
 class Daemon:
     """One recorder on one data directory. `run()` returns when `stop()` was called or the journal failed."""
 
-    def __init__(self, settings: Settings, secrets: Mapping[str, str], notify: Notify | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Mapping[str, str],
+        notify: Notify | None = None,
+        heartbeat_url: str | None = None,
+    ) -> None:
         self.settings = settings
         self.notify = notify or Notify({})
         self.service = service.Service(settings.journal.give_up_s)
@@ -68,6 +76,7 @@ class Daemon:
         self.journal = Journal.open(settings.data, settings.journal, self.clock)
         self.sealer = Sealer(settings.data, self.journal, settings.seal.bytes_max, self.clock)
         self.sealed = Report()
+        self.sealed_ns = self.clock.monotonic_ns()  # when that was, or the start
         keep_free_bytes = settings.disk.resume_bytes
         self.upkeep = Upkeep(
             settings.data, self.journal, settings.compact, self.clock, self.sealer.show, keep_free_bytes=keep_free_bytes
@@ -82,6 +91,7 @@ class Daemon:
         self.reserve = Reserve(settings.data, settings.disk)
         self.repairs = Repairs(settings.data, self.clock, self._append, self._held_up)
         self.repairs.configure(settings.feeds, secrets)
+        self.heartbeat = Heartbeat(heartbeat_url, self._alive) if heartbeat_url else None
         self._sealing: asyncio.Future[None] | None = None
         self._sealed_bytes = 0  # of the journal's bytes, when sealing last began
         self._seal_job = Job("seal", settings.seal.interval_s, self._seal)
@@ -94,6 +104,7 @@ class Daemon:
                 Job("rhythm", RHYTHM_EVERY_S, self._keep_rhythms),
                 Job("compact", settings.compact.interval_s, self._compact),
                 *([Job("retain", settings.compact.interval_s, self._retain)] if settings.retain.on else []),
+                *([Job("heartbeat", settings.health.heartbeat_s, self.heartbeat.beat)] if self.heartbeat else []),
                 Job("service", SERVICE_EVERY_S, self._tell_service_manager),
             ]
         )
@@ -158,6 +169,8 @@ class Daemon:
         except JournalFailed:
             return 0  # on_failed has begun the stop: what comes in meanwhile was never accepted
         self.messages[stream] += len(payloads)
+        if stream.feed_kind == HOURS_KIND and kind is Kind.DATA:
+            self.rhythms.market_hours(payloads[-1], moment.utc_ns)
         if kind is Kind.LIFECYCLE:
             for payload in payloads:
                 fields = lifecycle.read(payload)
@@ -176,6 +189,7 @@ class Daemon:
     async def _seal(self) -> None:
         self._sealed_bytes = self.journal.figures.bytes
         self.sealed = await self.sealer.seal()
+        self.sealed_ns = self.clock.monotonic_ns()
 
     async def _compact(self) -> None:
         done = await self.upkeep.compact()
@@ -207,6 +221,9 @@ class Daemon:
         now = self.clock.now()
         for event, fields in self._clock_watch.look(now, self.clock.behind_ns):
             self._note(event, **fields)
+
+    def _alive(self) -> bool:
+        return bool(self.status()["health"]["state"] != State.FAILED.value)
 
     def _on_durable(self, _position: int) -> None:
         """Seal early when much has come in, so that sealing needs no more memory than it was given."""

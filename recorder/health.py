@@ -19,6 +19,7 @@ GAP_FAILED_S = 600.0
 CLOCK_PATIENCE_S = 1.0
 DURABLE_S = 2.0  # beyond the commit interval: no fsync of a disk that works takes so long
 ROOM = 2  # times the reserve
+SEAL_ROUNDS, SEAL_PATIENCE_S = 3, 300.0  # seals that may be missed, and how long one may take
 
 
 class State(Enum):
@@ -51,7 +52,9 @@ def verdict(facts: Mapping[str, Any] | None, running: bool, now_ns: int) -> Verd
         *_journal(facts["journal"]),
         *_disk(facts["disk"]),
         *_feeds(facts["feeds"], now_ns),
+        *_seal(facts["seal"]),
         *_jobs(facts),
+        *_heartbeat(facts["heartbeat"]),
     ]
     return Verdict(max((state for state, _ in found), default=State.OK), tuple(reason for _, reason in found))
 
@@ -75,10 +78,25 @@ def _journal(journal: Mapping[str, Any]) -> Found:
     if journal["failed"]:
         found.append((State.FAILED, journal["failed"]))
     if journal["waiting_s"] > DURABLE_S + journal["commit_interval_ms"] / 1000:
-        found.append((State.FAILED, f"nothing has become durable for {journal['waiting_s']:.1f} s"))
+        why = f": {journal['failing']}" if journal["failing"] else ""
+        found.append((State.FAILED, f"nothing has become durable for {journal['waiting_s']:.1f} s{why}"))
     elif journal["under_pressure"]:
         found.append((State.DEGRADED, "the disk cannot follow: sockets are read no further until it has caught up"))
+    if journal["damage"]:
+        found.append((State.DEGRADED, f"damage was found at the start, see `recorder verify`: {journal['damage']}"))
     return found
+
+
+def _seal(seal: Mapping[str, Any]) -> Found:
+    if seal["age_s"] <= SEAL_ROUNDS * seal["interval_s"] + SEAL_PATIENCE_S:
+        return []
+    return [(State.DEGRADED, f"nothing has been sealed for {seal['age_s']:.0f} s: the journal grows")]
+
+
+def _heartbeat(heartbeat: Mapping[str, Any] | None) -> Found:
+    if heartbeat and heartbeat["trouble"]:
+        return [(State.DEGRADED, f"the heartbeat does not arrive: {heartbeat['trouble']}")]
+    return []
 
 
 def _disk(disk: Mapping[str, Any]) -> Found:

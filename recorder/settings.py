@@ -97,6 +97,16 @@ class Disk(Section):
     resume_bytes: Annotated[int, _compared("more than", gt, "reserve_bytes")] = Field(512 << 20)
 
 
+class Health(Section):
+    heartbeat: str = ""
+    heartbeat_s: float = Field(60.0, ge=1, le=86_400)
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _name_only(cls, name: str) -> str:
+        return secret_name(name)
+
+
 class Limits(Section):
     frame_bytes_max: int = Field(16 << 20, ge=128 << 10)
 
@@ -285,6 +295,7 @@ class Settings(Section):
     disk: Disk = Disk()
     compact: Compact = Compact()
     retain: Retain = Retain()
+    health: Health = Health()
     limits: Limits = Limits()
     replay: Replay = Replay()
     feeds: dict[FeedName, AnyFeed] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ import orjson
 
 import recorder
 from recorder import disk
+from recorder.clock import SECOND_NS
 from recorder.health import verdict
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "groups": figures.groups,
             "commits_failed": figures.commits_failed,
             "failed": str(daemon.journal.failed) if daemon.journal.failed else None,
+            "failing": figures.failing,
+            "damage": daemon.journal.opening.cause,
             "durable_ms_p50": figures.received_to_durable.quantile_ms(0.5),
             "durable_ms_p99": figures.received_to_durable.quantile_ms(0.99),
             "commit_ms_p50": figures.commit.quantile_ms(0.5),
@@ -74,7 +77,10 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "unparsed": daemon.sealed.unparsed,
             "file_bytes": daemon.sealed.file_bytes,
             "seconds": daemon.sealed.seconds,
+            "age_s": round((now.monotonic_ns - daemon.sealed_ns) / SECOND_NS, 1),
+            "interval_s": daemon.settings.seal.interval_s,
         },
+        "heartbeat": daemon.heartbeat.status() if daemon.heartbeat else None,
         "repairs": daemon.repairs.status(),
         "jobs": daemon.schedule.table(),
         "disk": {

@@ -63,6 +63,36 @@ def test_hours_nobody_looked_at_teach_nothing() -> None:
     assert not any(rhythm.weeks)
 
 
+def test_a_holiday_is_no_alarm_where_market_hours_are_recorded_and_teaches_nothing() -> None:
+    rhythm, *_ = weeks(3, business)
+    thanksgiving = MONDAY_NS + 3 * HOURS * HOUR_NS + 3 * 24 * HOUR_NS
+    noon, since = thanksgiving + 17 * HOUR_NS, thanksgiving + 12 * HOUR_NS
+    known = Rhythms()
+    known.of["news"] = rhythm
+    taught = rhythm.to_json()[noon // HOUR_NS % HOURS][:]
+
+    def frame(reason: str) -> bytes:
+        return b'{"status":"Closed","reason":"%s","timestamp":"2026-11-26T17:00:00+00:00"}' % reason.encode()
+
+    assert known.look("news", since, noon) == 5 * 3600, "nobody said that it is one"
+    known.market_hours(frame("Holiday: Thanksgiving Day"), noon - HOUR_NS)
+    assert known.look("news", since, noon) == 5 * 3600, "what was said an hour ago holds no more"
+    for minute in range(60):
+        known.market_hours(frame("Holiday: Thanksgiving Day"), noon + minute * 60 * SECOND_NS)
+        assert known.look("news", since, noon + minute * 60 * SECOND_NS) == 0
+    known.look("news", since, noon + HOUR_NS)
+    assert rhythm.to_json()[noon // HOUR_NS % HOURS] == taught
+    known.market_hours(frame("After-hours"), noon + HOUR_NS)
+    assert known.look("news", since, noon + HOUR_NS) == 6 * 3600
+
+
+@pytest.mark.parametrize("frame", [b"", b"[]", b"null", b"\xff", b'{"reason":7}', b'{"status":"Closed"}'])
+def test_market_hours_without_their_shape_say_nothing(frame: bytes) -> None:
+    known = Rhythms()
+    known.market_hours(frame, MONDAY_NS)
+    assert known.look("news", 0, MONDAY_NS) == 0
+
+
 def test_it_survives_as_json() -> None:
     rhythm, *_ = weeks(2, business)
     assert Rhythm.from_json(rhythm.to_json()).weeks == rhythm.weeks

@@ -17,7 +17,7 @@ import click
 
 from recorder.clock import MS_NS, Clock
 from recorder.commands import show
-from recorder.configuration import feed_secrets
+from recorder.configuration import feed_secrets, heartbeat_url
 from recorder.disk import ASIDE
 from recorder.settings import Profile, Settings
 
@@ -44,6 +44,7 @@ def main(settings: Settings, file: Path | None, *, as_json: bool) -> int:
     warnings = []
     try:
         secrets = feed_secrets(settings, os.environ)
+        heartbeat_url(settings, os.environ)
     except PermissionError as error:
         # systemd 252 hides a service's credentials from its ExecReload=; the recorder itself looks at them again.
         warnings.append(f"{error.filename} cannot be read from here, so keys were not looked at")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import recorder.log
 from recorder.beside import Beside
-from recorder.configuration import feed_secrets
+from recorder.configuration import feed_secrets, heartbeat_url
 from recorder.daemon import Daemon
 from recorder.errors import ConfigInvalid
 from recorder.notify import Notify
@@ -32,12 +32,13 @@ def main(load: Load, config: Path | None, *, serving: bool) -> int:
     recorder.log.start()
     settings = load()
     beside = Beside(settings.data, config, settings.replay.token) if serving else None
-    asyncio.run(_run(settings, feed_secrets(settings, os.environ), load, beside))
+    url = heartbeat_url(settings, os.environ)
+    asyncio.run(_run(settings, feed_secrets(settings, os.environ), load, beside, url))
     return 0
 
 
-async def _run(settings: Settings, secrets: dict[str, str], load: Load, beside: Beside | None) -> None:
-    daemon = Daemon(settings, secrets, Notify(os.environ))
+async def _run(settings: Settings, secrets: dict[str, str], load: Load, beside: Beside | None, url: str | None) -> None:
+    daemon = Daemon(settings, secrets, Notify(os.environ), url)
     loop = asyncio.get_running_loop()
     signalled = 0
     asked = asyncio.Event()

@@ -63,6 +63,7 @@ class Figures:
     bytes: int = 0  # of them, packed
     groups: int = 0
     commits_failed: int = 0
+    failing: str = ""  # why the last commit failed, until one succeeds
     retries: int = 0  # commits tried again, with a new connection
     buffered_bytes: int = 0  # accepted and not durable yet
     buffered_bytes_max: int = 0

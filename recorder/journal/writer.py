@@ -222,6 +222,7 @@ class Journal(Announcer):
             except (sqlite3.Error, OSError, JournalFailed) as error:
                 self._trusted = False
                 self.figures.commits_failed += 1
+                self.figures.failing = str(error)
                 now_ns = self._clock.monotonic_ns()
                 failing_since_ns = failing_since_ns or now_ns
                 # A full disk is waited out, however long: feeds are hung up meanwhile, and what was accepted is kept.
@@ -238,6 +239,7 @@ class Journal(Announcer):
     def _publish(self, group: GroupBuilder, packed_bytes: int, began_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()
         figures = self.figures
+        figures.failing = ""
         figures.commit.take(now_ns - began_ns)
         figures.received_to_durable.take_since(group.arrivals(), now_ns)
         figures.messages += group.count

@@ -48,12 +48,16 @@ def told(data: Path, *, gap: str | None = None, age_s: float = 0, seal: str = "o
         "sealed_position": 4000,
         "journal": {
             "failed": None,
+            "failing": "",
+            "damage": "",
             "waiting_s": 0.0,
             "commit_interval_ms": 20,
             "under_pressure": False,
             "durable_ms_p50": 20.5,
             "durable_ms_p99": 31.0,
         },
+        "seal": {"age_s": 30.0, "interval_s": 60.0},
+        "heartbeat": None,
         "jobs": [
             {"job": "seal", "every_s": 60, "runs": 9, "last_s": 0.2, "next": "soon", "last_outcome": seal},
         ],
