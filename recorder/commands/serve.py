@@ -21,7 +21,7 @@ from recorder.errors import ConfigInvalid, RecorderError
 from recorder.notify import Notify
 from recorder.replay import facts
 from recorder.replay.native import Native
-from recorder.replay.page import overview_questions, place
+from recorder.replay.page import overview_questions, place, player_questions
 from recorder.replay.page.questions import Questions
 from recorder.replay.port.gate import TOKEN_CHARACTERS_MIN, Gate, is_loopback
 from recorder.replay.port.pages import pages
@@ -113,7 +113,8 @@ async def _serve(
         handshake_timeout_s=limits.handshake_timeout_s,
     )
     server.add(pages(lambda: facts.of(sessions, server)))
-    server.add(place.places(Questions(sessions.timeline, overview_questions.QUESTIONS)))
+    questions = Questions(sessions.timeline, (*overview_questions.QUESTIONS, *player_questions.QUESTIONS))
+    server.add(place.places(questions))
     gc.collect()
     gc.freeze()  # what was imported stays: going through it again and again takes 10 to 20 ms each time
     stopped = asyncio.Event()

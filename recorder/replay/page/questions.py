@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, RequestInvalid
 from recorder.journal.store import Store
 from recorder.partitions import catalog
 from recorder.replay.port.handshake import Answer
@@ -177,7 +177,7 @@ def _answered(question: Question, asked: Asked) -> Answer:
     try:
         with closing(asked):
             return Answer(200, orjson.dumps(question.answer(asked), default=_plain))
-    except Invalid as wrong:
+    except (Invalid, RequestInvalid) as wrong:
         return _error(400, str(wrong))
     except duckdb.InterruptException:
         return _error(503, f"this took longer than {ANSWER_S_MAX:g} s; ask for less")

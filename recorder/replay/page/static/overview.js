@@ -1,7 +1,92 @@
-// How it is doing now, and what of the last weeks is covered.
+// How it is doing now, and what of the last weeks is covered. `/status` is asked every second while the view is seen.
 
-export function show(root) {
-  root.textContent = "…";
+import { AskError, ask } from "./ask.js";
+import { Calendar } from "./calendar.js";
+import { Cards } from "./cards.js";
+import { Feeds } from "./feeds.js";
+import { Verdict } from "./verdict.js";
+
+const STATUS_MS = 1_000;
+const COVERAGE_MS = 60_000;
+const SIZES_MS = 5_000;
+const PATIENCE_MS = 8_000; // of one look at /status: then the server is as good as gone
+
+let view = null;
+
+class Overview {
+  #timers = new Map();
+  #ending = null;
+
+  constructor(root) {
+    this.verdict = new Verdict();
+    this.feeds = new Feeds();
+    this.calendar = new Calendar((weeks) => this.#coverage(weeks));
+    this.cards = new Cards();
+    root.replaceChildren(this.verdict.root, this.feeds.root, this.calendar.root, this.cards.root);
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.pause() : this.#ending ?? this.start()));
+  }
+
+  start() {
+    if (this.#ending !== null) return;
+    this.#ending = new AbortController();
+    this.#every(STATUS_MS, () => this.#status());
+    this.#every(COVERAGE_MS, () => this.#coverage(this.calendar.weeks));
+    this.#every(COVERAGE_MS, async () => this.cards.showLateness(await this.#ask("/page/lateness.json")));
+    this.#every(SIZES_MS, async () => this.cards.showSizes(await this.#ask("/page/recording.json")));
+  }
+
+  pause() {
+    this.#ending?.abort();
+    this.#ending = null;
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  // Again so long after it was done, not so long after it began: a slow server is not asked the more often.
+  async #every(ms, look) {
+    const during = this.#ending;
+    try {
+      await look();
+    } catch (error) {
+      if (!(error instanceof AskError) && error.name !== "AbortError") throw error;
+    } finally {
+      if (this.#ending === during) this.#timers.set(look, setTimeout(() => this.#every(ms, look), ms));
+    }
+  }
+
+  #ask(path, parameters, signal = this.#ending.signal) {
+    return ask(path, parameters, { signal });
+  }
+
+  async #status() {
+    const during = this.#ending;
+    try {
+      const facts = await this.#ask("/status", {}, AbortSignal.any([during.signal, AbortSignal.timeout(PATIENCE_MS)]));
+      this.verdict.show(facts);
+      this.feeds.show(facts);
+      this.calendar.live(facts);
+      this.cards.show(facts);
+    } catch (error) {
+      if (!during.signal.aborted) this.verdict.gone(error instanceof AskError ? error : null);
+      throw error;
+    }
+  }
+
+  async #coverage(weeks) {
+    try {
+      this.calendar.show(await this.#ask("/page/coverage.json", { weeks }));
+    } catch (error) {
+      if (error instanceof AskError) this.calendar.failed(error.message);
+      throw error;
+    }
+  }
 }
 
-export function hide() {}
+export function show(root) {
+  view ??= new Overview(root);
+  view.start();
+}
+
+export function hide() {
+  view?.pause();
+}

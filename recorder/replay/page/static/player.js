@@ -1,7 +1,510 @@
-// Plays the recording: range, speed, timeline, prices with the news as marks.
+// The player: a range of the recording, played over /replay: prices as a chart, the news as marks on it and beside it.
+//
+// What is drawn ahead of the playhead, or was jumped over, is asked for in so many points (/page/*.json); what was
+// played comes from the replay itself. Both are bounded, and drawn once a frame at most.
 
-export function show(root) {
-  root.textContent = "…";
+import { ask } from "./ask.js";
+import { Articles } from "./articles.js";
+import { Chart } from "./chart.js";
+import { listen } from "./keys.js";
+import { LAYOUT, SPEEDS } from "./layout.js";
+import { clock, day, fromInput, moment, toInput } from "./moments.js";
+import { Playing } from "./playing.js";
+import { onTheme } from "./theme.js";
+import { described, GROUPS, Timeline } from "./timeline.js";
+
+const STYLES = ["/page/vendor/uPlot/uPlot.min.css", "/page/player.css"];
+const FIRST_RANGE_MS = 86_400_000; // a longer recording is shown from so long before its end
+const RANGE_MS_MIN = 1000;
+const CHIPS_MAX = 16; // symbols as buttons; more are in a list
+const POINTS_MAX = 1600;
+const ARTICLES_EVERY_MS = 250;
+const TELL_EVERY_MS = 200;
+const WORDS = {
+  playing: "Playing", paused: "Paused", buffering: "Buffering", live: "Live", ended: "Ended",
+  connecting: "Connecting…", closed: "Not connected",
+};
+
+let player = null;
+
+export async function show(root, parameters) {
+  if (player === null) {
+    await Promise.all(STYLES.map(styled));
+    root.innerHTML = LAYOUT;
+    player = new Player(root);
+  }
+  await player.show(parameters ?? new URLSearchParams());
 }
 
-export function hide() {}
+export function hide() {
+  player?.hide();
+}
+
+function styled(href) {
+  return new Promise((resolve) => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = href;
+    link.onload = link.onerror = resolve;
+    document.head.append(link);
+  });
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.find = (selector) => root.querySelector(selector);
+    this.recorded = null; // the answer of /page/range.json
+    this.range = null; // {fromMs, toMs, open}: open goes on into the live recording
+    this.symbol = null;
+    this.density = null;
+    this.prices = new Map(); // the last one heard, by symbol
+    this.playing = new Playing((fresh) => this.heard(fresh));
+    this.timeline = new Timeline(this.find(".timeline"), (ms) => this.seek(ms));
+    this.chart = new Chart(this.find(".chart"), {
+      seek: (ms) => this.seek(ms),
+      zoom: (fromMs, toMs) => this.setRange({ fromMs, toMs, open: false }),
+      pick: (article, words) => this.pointed(article, words),
+    });
+    this.articles = new Articles(this.find(".articles"), this.find(".no-articles"), (ms) => this.seek(ms));
+    this.wire();
+  }
+
+  // --- shown and hidden ------------------------------------------------------------------------------------------
+
+  async show(parameters) {
+    if (this.shown) return;
+    this.shown = true;
+    this.stopListening = [listen(this.keys()), onTheme(() => this.redress())];
+    try {
+      this.recorded = await ask("/page/range.json");
+    } catch (error) {
+      this.problem(error.message);
+      this.shown = false;
+      this.stopListening.forEach((stop) => stop());
+      return;
+    }
+    if (!this.shown) return;
+    if (this.recorded.from_ms === null) {
+      this.problem("Nothing is recorded yet. Come back when the recorder has received something.");
+      return;
+    }
+    this.problem("");
+    this.showSymbols(parameters.get("symbol"));
+    this.redress();
+    if (this.range === null) {
+      const speed = parameters.get("speed");
+      if (SPEEDS.some(([value]) => value === speed)) this.find(".speed").value = speed;
+      const toMs = instant(parameters.get("to")) ?? this.recorded.to_ms;
+      const first = Math.max(this.recorded.from_ms, toMs - FIRST_RANGE_MS);
+      this.setRange({ fromMs: instant(parameters.get("from")) ?? first, toMs, open: !parameters.has("to") });
+    } else this.connect(this.playing.now() ?? this.range.fromMs, true);
+    this.frame();
+  }
+
+  hide() {
+    if (!this.shown) return;
+    this.shown = false;
+    cancelAnimationFrame(this.framing);
+    this.stopListening.forEach((stop) => stop());
+    this.playing.close();
+  }
+
+  redress() {
+    this.chart.build();
+    this.timeline.draw();
+    this.chart.playhead(this.playing.now() ?? 0);
+  }
+
+  // --- what is shown ---------------------------------------------------------------------------------------------
+
+  setRange({ fromMs, toMs, open }) {
+    const { from_ms: first, to_ms: last } = this.recorded;
+    fromMs = Math.min(Math.max(fromMs, first), last - RANGE_MS_MIN);
+    fromMs = Math.max(fromMs, Math.min(first, last - RANGE_MS_MIN));
+    toMs = Math.max(open ? toMs : Math.min(toMs, Math.max(last, toMs > last ? last : toMs)), fromMs + RANGE_MS_MIN);
+    const at = this.playing.now(), running = this.playing.running;
+    this.place({ fromMs, toMs, open });
+    const within = at !== null && at >= fromMs && at < toMs;
+    this.connect(within ? at : fromMs, !running);
+    this.load();
+  }
+
+  place(range) {
+    this.range = range;
+    this.timeline.set(range);
+    this.chart.set(range);
+    this.find(".from").value = toInput(range.fromMs);
+    this.find(".to").value = toInput(range.toMs);
+    const said = new URLSearchParams({ from: new Date(range.fromMs).toISOString() });
+    if (!range.open) said.set("to", new Date(range.toMs).toISOString());
+    if (this.symbol) said.set("symbol", this.symbol);
+    history.replaceState(null, "", `#player?${said}`);
+  }
+
+  // Density, prices and marks of the range, as it is now.
+  async load() {
+    this.loading?.abort();
+    const loading = this.loading = new AbortController(), { signal } = loading;
+    const span = { from: Math.floor(this.range.fromMs), to: Math.ceil(this.range.toMs) };
+    const wide = this.find(".strip").clientWidth || 600;
+    const { symbol } = this, about = this.about();
+    try {
+      const [density, prices, marks] = await Promise.all([
+        ask("/page/density.json", { ...span, buckets: Math.max(60, Math.min(600, Math.round(wide / 3))) }, { signal }),
+        symbol === null ? null : ask("/page/prices.json", { ...span, symbol, points: Math.min(POINTS_MAX, Math.round(wide * 1.5)) }, { signal }),
+        ask("/page/articles.json", { ...span, symbol: about, count: 500 }, { signal }),
+      ]);
+      if (this.loading !== loading) return;
+      this.density = density;
+      this.timeline.show(density);
+      this.showLegend();
+      if (prices !== null) {
+        this.playing.watch(symbol, prices.bucket_ms);
+        this.chart.show(prices, density.gaps.filter((gap) => this.kind(gap.feed) === "finance_query.quotes"));
+      }
+      this.chart.showMarks(marks.articles);
+      const none = this.find(".no-prices");
+      none.hidden = prices !== null && (prices.at_ms.length > 0 || this.range.open);
+      none.textContent = symbol === null ? "No quotes are recorded here." : `No prices of ${symbol} in this range.`;
+      this.chart.playhead(this.playing.now() ?? this.range.fromMs);
+    } catch (error) {
+      if (error.name !== "AbortError") this.problem(error.message);
+    }
+  }
+
+  kind(feed) {
+    return this.recorded.feeds.find((each) => each.feed === feed)?.kind;
+  }
+
+  // The symbol that articles have to be about; undefined: any.
+  about() {
+    return this.symbol !== null && this.find(".only input").checked ? this.symbol : undefined;
+  }
+
+  // The articles up to a moment: after a seek, or when other ones are wanted.
+  async loadArticles(ms) {
+    const asked = this.asked = {};
+    try {
+      const to = Math.max(Math.ceil(ms), Math.ceil(this.recorded.from_ms) + 1);
+      const { articles } = await ask("/page/articles.json", { from: Math.floor(this.recorded.from_ms), to, symbol: this.about(), count: 50 });
+      if (this.asked === asked) this.articles.replace(articles);
+    } catch (error) {
+      if (this.asked === asked) this.problem(error.message);
+    }
+  }
+
+  // --- the replay ------------------------------------------------------------------------------------------------
+
+  connect(at, paused) {
+    const from = typeof at === "number" ? Math.min(Math.max(at, this.recorded.from_ms), this.recorded.to_ms - 1) : at;
+    const speed = this.find(".speed").value;
+    const feeds = this.recorded.feeds.map(({ feed, kind }) => [feed, kind]);
+    const shown = feeds.filter(([, kind]) => kind === "finance_query.quotes" || kind.startsWith("finlight"));
+    // Of the others nothing is shown here but their gaps, and /market alone is most of all bytes.
+    this.playing.open({ from, toMs: this.range.open ? null : this.range.toMs, speed, paused, feeds: shown.length ? shown : feeds });
+    this.loadArticles(typeof at === "number" ? at : this.recorded.to_ms);
+    this.paintAll = true;
+  }
+
+  toggle() {
+    if (!this.playing.connected()) this.connect(this.playing.status === "ended" ? this.range.fromMs : this.playing.now() ?? this.range.fromMs, false);
+    else this.playing.ask({ op: this.playing.running ? "pause" : "resume" });
+  }
+
+  step() {
+    if (this.playing.connected()) this.playing.ask({ op: "step" });
+  }
+
+  seek(ms) {
+    const to = Math.round(Math.min(Math.max(ms, this.range.fromMs), this.range.open ? this.recorded.to_ms - 1 : this.range.toMs - 1));
+    if (this.playing.connected()) {
+      this.playing.ask({ op: "seek", to });
+      clearTimeout(this.seeking);
+      this.seeking = setTimeout(() => this.loadArticles(to), 150);
+    } else this.connect(to, true);
+    this.paintAll = true;
+  }
+
+  by(share) {
+    this.seek((this.playing.now() ?? this.range.fromMs) + share * (this.range.toMs - this.range.fromMs));
+  }
+
+  toEnd() {
+    if (this.range.open) this.goLive();
+    else this.seek(this.range.toMs - 1);
+  }
+
+  async goLive() {
+    this.recorded = await ask("/page/range.json").catch(() => this.recorded);
+    const toMs = this.recorded.to_ms, span = Math.min(this.range.toMs - this.range.fromMs, 600_000);
+    this.place({ fromMs: Math.max(this.recorded.from_ms, toMs - span), toMs: toMs + span * 0.1, open: true });
+    this.find(".speed").value = "1";
+    this.connect("live", false);
+    this.load();
+  }
+
+  setSpeed(value) {
+    this.find(".speed").value = value;
+    if (this.playing.connected()) this.playing.ask({ op: "speed", speed: value === "max" ? value : Number(value) });
+  }
+
+  faster(by) {
+    const at = SPEEDS.findIndex(([value]) => value === this.find(".speed").value) + by;
+    if (SPEEDS[at]) this.setSpeed(SPEEDS[at][0]);
+  }
+
+  heard(fresh) {
+    if (!this.shown) return;
+    for (const [symbol, price] of fresh.prices) this.prices.set(symbol, price);
+    if (fresh.line.length) {
+      this.chart.hear(fresh.line);
+      this.paintAll = true;
+    }
+    const about = this.about();
+    const articles = about ? fresh.articles.filter((each) => each.tickers.includes(about.toUpperCase())) : fresh.articles;
+    if (articles.length) {
+      this.articles.add(articles);
+      this.chart.addMarks(articles.filter((each) => each.at_ms > (this.density?.to_ms ?? Infinity)));
+    }
+    if (fresh.gaps.length) this.lastGap = fresh.gaps.at(-1);
+    const { ms } = this.playing.moment;
+    if (this.range?.open && ms !== null && ms > this.range.toMs - 0.02 * (this.range.toMs - this.range.fromMs)) this.slide(ms);
+  }
+
+  // The playhead runs out of the window: on with it, so that there is a fifth ahead.
+  slide(ms) {
+    const span = this.range.toMs - this.range.fromMs;
+    this.recorded.to_ms = Math.max(this.recorded.to_ms, ms + 1);
+    this.place({ fromMs: ms - 0.8 * span, toMs: ms + 0.2 * span, open: true });
+    this.load();
+  }
+
+  // --- drawn, once a frame ---------------------------------------------------------------------------------------
+
+  frame() {
+    if (!this.shown) return;
+    this.framing = requestAnimationFrame(() => this.frame());
+    this.playing.take();
+    const ms = this.playing.now(), now = performance.now();
+    if (ms !== null && this.range !== null && (ms !== this.painted || this.paintAll)) {
+      this.painted = ms;
+      this.paintAll = false;
+      if (!this.timeline.held) this.timeline.playhead(ms);
+      this.chart.playhead(ms);
+      this.find(".now-day").textContent = day(ms);
+      this.find(".now-clock").textContent = clock(ms);
+      this.find(".now-fine").textContent = clock(ms, 1).slice(8);
+    }
+    if (now - (this.told ?? 0) > TELL_EVERY_MS) {
+      this.told = now;
+      this.tell();
+    }
+    if (now - (this.listed ?? 0) > ARTICLES_EVERY_MS) {
+      this.listed = now;
+      this.articles.show();
+    }
+  }
+
+  tell() {
+    const { status, state, running, problem } = this.playing;
+    const chip = this.find(".status");
+    say(chip, WORDS[status] ?? status);
+    chip.dataset.status = status;
+    const play = this.find(".play");
+    say(play, running ? "⏸ Pause" : status === "ended" ? "▶ Again" : "▶ Play");
+    play.setAttribute("aria-pressed", running);
+    this.find(".go-live").classList.toggle("lit", status === "live");
+    const words = [];
+    if (state) {
+      const asked = state.speed === "max" ? "max" : `${state.speed.toLocaleString("en")}×`;
+      words.push(running && status !== "live" ? `${asked} asked, ${reached(state.speed_reached)} reached` : `${asked} asked`);
+      if (state.lateness_ms) words.push(`late ${fine(state.lateness_ms.p50)} ms (p99 ${fine(state.lateness_ms.p99)})`);
+      words.push(`${state.sent.messages.toLocaleString("en")} messages`);
+    }
+    say(this.find(".figures"), words.join(" · "));
+    if (this.saidProblem !== problem) {
+      this.saidProblem = problem;
+      this.problem(problem);
+    }
+    this.tellPrices();
+  }
+
+  tellPrices() {
+    for (const chip of this.find(".chips").children) {
+      const price = this.prices.get(chip.dataset.symbol);
+      if (price !== undefined) say(chip.lastElementChild, String(price));
+    }
+    const ends = this.chart.ends();
+    say(this.find(".headline-price"), ends ? shortened(ends.last) : "");
+    const move = ends && ends.first ? (ends.last / ends.first - 1) * 100 : null;
+    const told = this.find(".headline-move");
+    say(told, move === null ? "" : `${move < 0 ? "−" : "+"}${Math.abs(move).toFixed(2)} % in the range`);
+    told.dataset.way = move === null || Math.abs(move) < 0.005 ? "" : move > 0 ? "up" : "down";
+  }
+
+  pointed(article, words) {
+    const said = article === null ? words : `${clock(article.at_ms)}  ${String(article.title ?? article.link).slice(0, 140)}`;
+    say(this.find(".pointed"), said);
+    this.articles.mark(article?.position);
+  }
+
+  problem(words) {
+    const told = this.find(".problem");
+    told.textContent = words;
+    told.hidden = words === "";
+  }
+
+  showLegend() {
+    const legend = this.find(".legend"), kinds = Object.keys(this.density.kinds);
+    const there = new Set(kinds.map((kind) => GROUPS.findIndex((group) => group.has(kind))));
+    legend.replaceChildren();
+    GROUPS.forEach((group, at) => {
+      if (!there.has(at)) return;
+      const entry = document.createElement("span");
+      entry.className = `key key-${["news", "quotes", "other"][at]}`;
+      entry.textContent = group.name;
+      legend.append(entry);
+    });
+    const { gaps, gaps_total: total } = this.density;
+    const entry = document.createElement("span");
+    entry.className = "key key-gap";
+    entry.textContent = total === 0 ? "no gaps" : total === 1 ? described(gaps[0]) : `${total.toLocaleString("en")} gaps`;
+    legend.append(entry);
+  }
+
+  // --- symbols ---------------------------------------------------------------------------------------------------
+
+  showSymbols(wanted) {
+    const { symbols } = this.recorded;
+    const few = symbols.length <= CHIPS_MAX, list = this.find(".symbol"), chips = this.find(".chips");
+    list.hidden = few;
+    chips.replaceChildren();
+    list.replaceChildren(...(few ? [] : symbols.map((symbol) => new Option(symbol, symbol))));
+    for (const symbol of few ? symbols : []) {
+      const chip = document.createElement("button");
+      chip.type = "button";
+      chip.className = "chip";
+      chip.dataset.symbol = symbol;
+      const name = document.createElement("b"), price = document.createElement("span");
+      name.textContent = symbol;
+      price.className = "number soft";
+      chip.append(name, price);
+      chip.addEventListener("click", () => this.choose(symbol));
+      chips.append(chip);
+    }
+    const before = this.symbol ?? wanted;
+    this.choose(symbols.includes(before) ? before : symbols[0] ?? null, false);
+  }
+
+  choose(symbol, load = true) {
+    this.symbol = symbol;
+    for (const chip of this.find(".chips").children) chip.setAttribute("aria-pressed", chip.dataset.symbol === symbol);
+    if (symbol !== null) this.find(".symbol").value = symbol;
+    this.find(".only").hidden = symbol === null;
+    this.find(".only-symbol").textContent = this.find(".headline-symbol").textContent = symbol ?? "";
+    if (!load) return;
+    this.place(this.range);
+    this.load();
+    if (this.about()) this.loadArticles(this.playing.now() ?? this.range.fromMs);
+  }
+
+  other(step) {
+    const { symbols } = this.recorded, at = symbols.indexOf(this.symbol) + step;
+    if (symbols[at]) this.choose(symbols[at]);
+  }
+
+  // --- the reader ------------------------------------------------------------------------------------------------
+
+  keys() {
+    const last = (does) => () => { if (this.range !== null) does(); };
+    return {
+      " ": last(() => this.toggle()),
+      ".": last(() => this.step()),
+      ArrowLeft: last(() => this.by(-0.01)),
+      ArrowRight: last(() => this.by(0.01)),
+      "Shift+ArrowLeft": last(() => this.by(-0.1)),
+      "Shift+ArrowRight": last(() => this.by(0.1)),
+      ArrowUp: last(() => this.other(-1)),
+      ArrowDown: last(() => this.other(1)),
+      Home: last(() => this.seek(this.range.fromMs)),
+      End: last(() => this.toEnd()),
+      "+": last(() => this.faster(1)),
+      "=": last(() => this.faster(1)),
+      "-": last(() => this.faster(-1)),
+      "[": last(() => this.setRange({ ...this.range, fromMs: this.playing.now() })),
+      "]": last(() => this.setRange({ ...this.range, toMs: this.playing.now(), open: false })),
+      0: last(() => this.preset("all")),
+      l: last(() => this.goLive()),
+      L: last(() => this.goLive()),
+      "?": () => this.find(".keys").showModal(),
+    };
+  }
+
+  async preset(last) {
+    this.recorded = await ask("/page/range.json").catch(() => this.recorded);
+    const { from_ms: fromMs, to_ms: toMs } = this.recorded;
+    this.setRange({ fromMs: last === "all" ? fromMs : toMs - Number(last), toMs, open: true });
+  }
+
+  wire() {
+    const pressed = (selector, does) => this.find(selector).addEventListener("click", () => { if (this.range !== null) does(); });
+    pressed(".play", () => this.toggle());
+    pressed(".step", () => this.step());
+    pressed(".to-start", () => this.seek(this.range.fromMs));
+    pressed(".go-live", () => this.goLive());
+    pressed(".faster", () => this.faster(1));
+    pressed(".slower", () => this.faster(-1));
+    this.find(".help").addEventListener("click", () => this.find(".keys").showModal());
+    this.find(".speed").value = "1";
+    this.find(".speed").addEventListener("change", (event) => this.setSpeed(event.target.value));
+    this.find(".symbol").addEventListener("change", (event) => this.choose(event.target.value));
+    this.find(".only input").addEventListener("change", () => {
+      if (this.range === null) return;
+      this.load();
+      this.loadArticles(this.playing.now() ?? this.range.fromMs);
+    });
+    this.find(".range").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const fromMs = fromInput(this.find(".from").value), toMs = fromInput(this.find(".to").value);
+      if (this.range === null || fromMs === null || toMs === null) return;
+      if (toMs <= fromMs) this.problem("The range has to end after it begins.");
+      else if (fromMs >= this.recorded.to_ms || toMs <= this.recorded.from_ms) {
+        this.problem(`Nothing is recorded then: there is ${moment(this.recorded.from_ms)} to ${moment(this.recorded.to_ms)} UTC.`);
+      } else {
+        this.problem("");
+        this.setRange({ fromMs, toMs, open: false });
+      }
+    });
+    for (const preset of this.root.querySelectorAll("[data-last]")) {
+      preset.addEventListener("click", () => { if (this.range !== null) this.preset(preset.dataset.last); });
+    }
+    new ResizeObserver(() => {
+      if (!this.shown) return;
+      this.chart.resize();
+      this.timeline.draw();
+    }).observe(this.find(".chart"));
+  }
+}
+
+// Text is set only where it changes: what stands still is not laid out again.
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+function instant(text) {
+  const ms = text === null ? NaN : /^\d{12,14}$/.test(text) ? Number(text) : Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
+  return Number.isFinite(ms) ? ms : null;
+}
+
+function reached(speed) {
+  return `${speed >= 100 ? Math.round(speed).toLocaleString("en") : Math.round(speed * 10) / 10}×`;
+}
+
+function fine(ms) {
+  return ms >= 10 ? Math.round(ms) : Math.round(ms * 100) / 100;
+}
+
+function shortened(price) {
+  return price.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
+}
