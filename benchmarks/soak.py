@@ -138,7 +138,8 @@ def judge(rig: SoakRig, report: Report) -> None:
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         ((from_ns,),) = connection.sql(FIRST).fetchall()
         rows, gaps = evidence.rows(connection), evidence.gaps(connection)
-        verdicts = check(rig.upstreams.ledger, CHANNELS, rows, gaps, Span(from_ns, rig.to_ns))
+        vanished = {name: proxy.vanished_ns for name, proxy in rig.proxies.items()}
+        verdicts = check(rig.upstreams.ledger, CHANNELS, rows, gaps, Span(from_ns, rig.to_ns), vanished)
         dense = evidence.fingerprint(connection).dense
         counted = evidence.counted(connection)
     total = Verdict()

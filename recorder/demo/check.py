@@ -16,10 +16,11 @@ to a socket just before a cut may have died on the way, and a gap begins when th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from recorder.clock import SECOND_NS
+from recorder.replay.upstreams.imitation import NEVER_NS
 from recorder.replay.upstreams.ledger import Entry, Ledger
 
 TRANSIT_NS = SECOND_NS // 2
@@ -91,10 +92,19 @@ class _Sent:
 
 
 def check(
-    ledger: Ledger, channels: Mapping[tuple[str, str], Channel], rows: Iterable[Row], gaps: Iterable[GapRow], span: Span
+    ledger: Ledger,
+    channels: Mapping[tuple[str, str], Channel],
+    rows: Iterable[Row],
+    gaps: Iterable[GapRow],
+    span: Span,
+    vanished: Mapping[str, Sequence[int]] | None = None,
 ) -> dict[Channel, Verdict]:
-    """A verdict a channel. `channels`: what subscribes to an upstream's path (letter case is no part of it)."""
-    sent = _sent(ledger, channels, span)
+    """A verdict a channel. `channels`: what subscribes to an upstream's path (letter case is no part of it).
+
+    `vanished`: when (UTC) the packets of an upstream's connections began to vanish. It goes on writing to them. Once
+    the channel has another connection that is nobody's loss any more; before, a gap has to say so.
+    """
+    sent = _sent(ledger, channels, span, _ghosts(ledger, vanished or {}))
     positions: dict[Channel, dict[str, list[int]]] = {channel: {} for channel in channels.values()}
     for row in rows:
         positions.setdefault(row.channel, {}).setdefault(row.digest, []).append(row.position)
@@ -134,7 +144,27 @@ def _verdict(
     return verdict
 
 
-def _sent(ledger: Ledger, channels: Mapping[tuple[str, str], Channel], span: Span) -> dict[Channel, dict[str, _Sent]]:
+def _ghosts(ledger: Ledger, vanished: Mapping[str, Sequence[int]]) -> dict[int, int]:
+    """Since when what is written to a connection is written to nobody: its packets vanish, and another is there."""
+    ghosts: dict[int, int] = {}
+    for number, connection in ledger.connections.items():
+        for lost_ns in vanished.get(connection.upstream, ()):
+            if connection.opened_ns < lost_ns < (connection.closed_ns or lost_ns + 1):
+                later = [
+                    other.opened_ns
+                    for other in ledger.connections.values()
+                    if other.upstream == connection.upstream
+                    and other.path.lower() == connection.path.lower()
+                    and other.opened_ns > lost_ns
+                ]
+                ghosts[number] = min(later, default=NEVER_NS)
+                break
+    return ghosts
+
+
+def _sent(
+    ledger: Ledger, channels: Mapping[tuple[str, str], Channel], span: Span, ghosts: Mapping[int, int]
+) -> dict[Channel, dict[str, _Sent]]:
     """What was sent to each channel, by digest."""
     channel_of: dict[int, Channel] = {}
     for number, connection in ledger.connections.items():
@@ -144,6 +174,8 @@ def _sent(ledger: Ledger, channels: Mapping[tuple[str, str], Channel], span: Spa
     sent: dict[Channel, dict[str, _Sent]] = defaultdict(lambda: defaultdict(_Sent))
     for entry in ledger.entries:
         for number in entry.to:
+            if entry.utc_ns >= ghosts.get(number, NEVER_NS):
+                continue
             if (channel := channel_of.get(number)) is not None:
                 times = sent[channel][entry.digest]
                 times.written_ns.append((entry.utc_ns, number))

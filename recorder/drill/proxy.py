@@ -57,6 +57,7 @@ class Proxy:
     def __init__(self, upstream_port: int, clock: Clock, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.taken_ns: list[int] = []  # monotonic; when each connection was accepted
+        self.vanished_ns: list[int] = []  # UTC; when what was open then was lost for ever
         self._upstream_port = upstream_port
         self._clock = clock
         self._tls = tls
@@ -101,6 +102,7 @@ class Proxy:
         even its SYN is answered.
         """
         self._vanishing = True
+        self.vanished_ns.append(self._clock.now().utc_ns)
         for way in self._open():
             way.lost = True
         if not answering:

@@ -214,7 +214,8 @@ class Rig:
             ((from_ns,),) = connection.sql(FIRST).fetchall()
             span = Span(from_ns, self._to_ns)
             rows, gaps = evidence.rows(connection), evidence.gaps(connection)
-            verdicts = check(self.upstreams.ledger, CHANNELS, rows, gaps, span)
+            vanished = dict(zip(("finlight", "finance_query"), (p.vanished_ns for p in self.proxies), strict=True))
+            verdicts = check(self.upstreams.ledger, CHANNELS, rows, gaps, span, vanished)
             dense = evidence.fingerprint(connection).dense
         total = Verdict()
         for verdict in verdicts.values():

@@ -29,9 +29,10 @@ class Account:
         self.rows: list[Row] = []
         self.gaps: list[GapRow] = []
         self.span = Span(0, 1000 * SECOND_NS)
+        self.vanished: dict[str, list[int]] = {}
 
-    def connect(self, number: int, upstream: str, path: str) -> None:
-        self.ledger.connections[number] = Connection(number, upstream, path, 0)
+    def connect(self, number: int, upstream: str, path: str, at_s: float = 0) -> None:
+        self.ledger.connections[number] = Connection(number, upstream, path, ns(at_s))
 
     def send(self, at_s: float, to: Channel, text: str, *connections: int, role: Role = "data") -> None:
         upstream = "finlight" if to in (NEWS, WIRE) else "finance_query"
@@ -47,7 +48,7 @@ class Account:
 
     def verdict(self) -> Verdict:
         total = Verdict()
-        for verdict in check(self.ledger, CHANNELS, self.rows, self.gaps, self.span).values():
+        for verdict in check(self.ledger, CHANNELS, self.rows, self.gaps, self.span, self.vanished).values():
             total.add(verdict)
         assert total.sent == total.recorded + total.lost + total.lost_in_gaps
         return total
@@ -225,3 +226,13 @@ def test_not_more_examples_are_told_than_a_person_reads(account: Account) -> Non
     account.rows = []
     verdict = account.verdict()
     assert (verdict.lost, len(verdict.examples)) == (36, 20)
+
+
+def test_what_is_written_to_a_vanished_connection_has_to_be_in_a_gap_until_another_is_there(account: Account) -> None:
+    account.vanished["finance_query"] = [ns(29)]
+    account.connect(7, "finance_query", "/profile/nvDA", 40)
+    account.send(35, NVDA, "before the other", 6)
+    account.send(41, NVDA, "to the ghost alone", 6)
+    assert account.counts() == {"sent": 37, "recorded": 36, "lost": 1}
+    account.gap(NVDA, 30, 40.5)
+    assert account.counts() == {"sent": 37, "recorded": 36, "lost_in_gaps": 1}
