@@ -75,6 +75,32 @@ class Playhead:
         self._tape_ns, self._now_ns = tape_ns, now_ns
 
 
+class Steps:
+    """What is to be played although the head is held: so many messages, or so much of the tape. Steps add up."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.until_ns: int | None = None  # of the tape
+        self._ns = 0
+
+    def add(self, messages: int, duration_ns: int) -> None:
+        """One or the other; what was asked for in the other way is not played any more."""
+        if messages:
+            self.messages, self.until_ns, self._ns = self.messages + messages, None, 0
+        elif self.until_ns is not None:
+            self.until_ns += duration_ns
+        else:
+            self.messages, self._ns = 0, self._ns + duration_ns
+
+    def begin(self, tape_ns: int) -> None:
+        """The head stands there."""
+        if self._ns:
+            self.until_ns, self._ns = tape_ns + self._ns, 0
+
+    def clear(self) -> None:
+        self.messages, self.until_ns, self._ns = 0, None, 0
+
+
 def checked(speed: float) -> float:
     """A speed that can be played. Raises ValueError with what is possible."""
     if speed == MAX or SPEED_MIN <= speed <= SPEED_MAX:

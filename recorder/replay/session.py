@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from recorder.clock import MS_NS, SECOND_NS, Clock, Moment
+from recorder.replay.audience import Audience
 from recorder.replay.listener import Listener, State, Status
 from recorder.replay.pace import Alarm, Figures
-from recorder.replay.playhead import BUFFERING, FAR_NS, MAX, USER, Playhead
+from recorder.replay.playhead import BUFFERING, FAR_NS, MAX, USER, Playhead, Steps
 from recorder.replay.reading import Start, Stretch
 from recorder.replay.timeline import Timeline
 from recorder.replay.track import Plan, Track
 
 READING = "reading"  # a hold of the playhead: what comes next is not in memory yet
 TELL_EVERY_NS = SECOND_NS
-BUFFERING_TOLD_NS = SECOND_NS // 4  # at speed=max a listener fills its buffer all the time: shorter waits are not told
 BUFFER_POLL_NS = 2 * MS_NS
 EXACT_SPEED_MAX = 10.0  # faster, nobody sees the 0.1 ms that are between exactly and nearly
 LATENESS_OF_STRETCH = 8  # messages that are looked at
@@ -49,10 +49,9 @@ class Session:
     ) -> None:
         self.name = name
         self.plan = plan
-        self.listeners: list[Listener] = []
         self.ended = False
         self._clock = clock
-        self._buffer_bytes_max = buffer_bytes_max
+        self._audience = Audience(buffer_bytes_max)
         self._grace_ns = int(grace_s * SECOND_NS)
         self._on_end = on_end
         now_ns = clock.monotonic_ns()
@@ -61,25 +60,25 @@ class Session:
         if plan.paused:
             self._head.hold(USER, now_ns)
         self._loops = self._taken_before = 0  # turns of a loop; messages before this one
-        self._steps = 0  # messages to play while paused
-        self._step_ns = 0  # time to play while paused
-        self._step_to_ns: int | None = None  # the same as a moment of the tape
+        self._steps = Steps()
         self._figures = Figures(now_ns, self._head.at(now_ns))
         self._told: tuple[object, ...] = ()
         self._told_ns = now_ns
         self._cause = ""
-        self._buffering_since_ns = FAR_NS
-        self._alone_since_ns = FAR_NS
         self._alarm = Alarm(clock)
         self._track = Track(timeline, clock, plan, self._alarm.ring)
         self._task: asyncio.Task[None] | None = None
 
     # --- listeners ------------------------------------------------------------------------------------------------
 
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """Who listens now."""
+        return self._audience.listeners
+
     def attach(self, listener: Listener) -> None:
         """Play to it from here on. It is told the state at once."""
-        self.listeners.append(listener)
-        self._alone_since_ns = FAR_NS
+        self._audience.add(listener)
         if self._track.reading is None:
             self._begin(self.plan.start)
             self._task = asyncio.create_task(self._run())
@@ -90,11 +89,9 @@ class Session:
     def detach(self, listener: Listener) -> None:
         """It is gone. The last one leaves the session to whoever comes within the grace time."""
         if listener in self.listeners:
-            self.listeners.remove(listener)
-            if not self.listeners:
-                self._alone_since_ns = self._clock.monotonic_ns()
-                if not self._grace_ns:
-                    self.stop("nobody listens")
+            self._audience.remove(listener, self._clock.monotonic_ns())
+            if not (self.listeners or self._grace_ns):
+                self.stop("nobody listens")
             self._tell()
 
     # --- operations -----------------------------------------------------------------------------------------------
@@ -105,7 +102,7 @@ class Session:
         self._tell(always=True)
 
     def resume(self) -> None:
-        self._step()
+        self._steps.clear()
         self._head.release(USER, self._clock.monotonic_ns())
         self._tell(always=True)
 
@@ -122,15 +119,12 @@ class Session:
         now_ns = self._clock.monotonic_ns()
         self._stay_behind_now()
         self._head.hold(USER, now_ns)
-        if messages:
-            self._step(messages=self._steps + messages)
-        else:
-            self._step(duration_ns=self._step_ns + duration_ns)
+        self._steps.add(messages, duration_ns)
         self._tell(always=True)
 
     def seek(self, start: Start) -> None:
         """Go on from there, in either direction; paused or playing stays as it is."""
-        self._step()
+        self._steps.clear()
         self._begin(start)
         self._tell(always=True)
 
@@ -141,7 +135,7 @@ class Session:
         self.ended, self._cause = True, cause
         self._track.stop()
         self._tell(always=True)
-        self.listeners.clear()
+        self._audience.clear()
         if self._on_end is not None:
             self._on_end(self)
 
@@ -200,14 +194,13 @@ class Session:
         self._go_on(reel.tape[0] + track.next.cut_ns if moment_ns is None else moment_ns, now_ns)
         if BUFFERING in head.holds:
             return now_ns + BUFFER_POLL_NS
-        if self._step_ns:
-            self._step_to_ns, self._step_ns = head.at(now_ns) + self._step_ns, 0
+        self._steps.begin(head.at(now_ns))
         stretch = self._due(now_ns)
         if stretch is not None:
             self._play(stretch, now)
-        elif self._step_to_ns is not None:
-            head.seek(self._step_to_ns, now_ns)
-            self._step()
+        elif self._steps.until_ns is not None:
+            head.seek(self._steps.until_ns, now_ns)
+            self._steps.clear()
             self._tell(always=True)
         if head.speed == MAX and not self.listeners:
             return FAR_NS
@@ -217,9 +210,9 @@ class Session:
     def _due(self, now_ns: int) -> Stretch | None:
         """The messages to play now."""
         if USER in self._head.holds:
-            if self._step_to_ns is not None:
-                return self._track.until(self._step_to_ns)
-            return self._track.some(self._steps)
+            if self._steps.until_ns is not None:
+                return self._track.until(self._steps.until_ns)
+            return self._track.some(self._steps.messages)
         if self._head.speed == MAX:
             return self._track.some() if self.listeners else None
         return self._track.until(self._head.at(now_ns))
@@ -228,18 +221,13 @@ class Session:
         tape = stretch.reel.tape
         if self._head.speed != MAX and not self._head.holds:
             for index in range(stretch.start, stretch.stop, -(-len(stretch) // LATENESS_OF_STRETCH)):
-                due_ns = max(self._head.due_ns(tape[index]), stretch.reel.read_ns)
-                self._figures.late(now.monotonic_ns - due_ns)
+                self._figures.late(now.monotonic_ns - max(self._head.due_ns(tape[index]), stretch.reel.read_ns))
         self._head.reached(tape[stretch.stop - 1], now.monotonic_ns)
-        for listener in list(self.listeners):
-            try:
-                listener.play(stretch, now)
-            except Exception:
-                _log.exception("replay.listener_failed")
-                self.detach(listener)
-        if self._steps:
-            self._steps -= len(stretch)
-            if not self._steps:
+        for failed in self._audience.play(stretch, now):
+            self.detach(failed)
+        if self._steps.messages:
+            self._steps.messages -= len(stretch)
+            if not self._steps.messages:
                 self._tell(always=True)
 
     def _wait_for_more(self, now_ns: int) -> None:
@@ -254,7 +242,7 @@ class Session:
         elif reading.failed is not None:
             self.stop(f"failed: {reading.failed}")
         elif USER in self._head.holds:
-            self._step()
+            self._steps.clear()
         elif self.plan.loop and self._track.taken > self._taken_before:
             self._loops += 1
             self._begin(self.plan.start)
@@ -278,9 +266,6 @@ class Session:
         if anchors or READING in self._head.holds:
             self._head.release(READING, now_ns)
             self._tell(always=anchors)
-
-    def _step(self, messages: int = 0, duration_ns: int = 0) -> None:
-        self._steps, self._step_ns, self._step_to_ns = messages, duration_ns, None
 
     # --- the state ------------------------------------------------------------------------------------------------
 
@@ -308,14 +293,12 @@ class Session:
 
     def _relieve(self, now_ns: int) -> None:
         """Wait for listeners that have too much before them, until they have half of it."""
-        backlog = max((listener.backlog_bytes for listener in self.listeners), default=0)
-        if backlog > self._buffer_bytes_max and BUFFERING not in self._head.holds:
+        behind, held = self._audience.is_behind(now_ns), BUFFERING in self._head.holds
+        if behind and not held:
             self._head.hold(BUFFERING, now_ns)
-            self._buffering_since_ns = now_ns
-        elif backlog <= self._buffer_bytes_max // 2 and BUFFERING in self._head.holds:
+        elif held and not behind:
             self._head.release(BUFFERING, now_ns)
-            self._buffering_since_ns = FAR_NS
-        if now_ns - self._buffering_since_ns > BUFFERING_TOLD_NS:
+        if self._audience.behind_for_long(now_ns):
             self._tell()
 
     def _tick(self, now: Moment) -> None:
@@ -325,7 +308,7 @@ class Session:
             self._figures.take(now.monotonic_ns, self._head.at(now.monotonic_ns))
             self._tell(always=True)
             self._told_ns = now.monotonic_ns
-        if now.monotonic_ns - self._alone_since_ns >= self._grace_ns:
+        if now.monotonic_ns - self._audience.alone_since_ns >= self._grace_ns:
             self.stop("nobody listens")
 
     def _tell(self, *, always: bool = False) -> None:
@@ -333,7 +316,5 @@ class Session:
         told = (self._status(), self._head.speed, len(self.listeners))
         if always or told != self._told:
             self._told = told
-            state = self.state()
-            for listener in list(self.listeners):
-                listener.tell(state)
+            self._audience.tell(self.state())
             self._alarm.ring()

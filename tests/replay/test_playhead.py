@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.replay.playhead import BUFFERING, FAR_NS, MAX, USER, Playhead, squeeze
+from recorder.replay.playhead import BUFFERING, FAR_NS, MAX, USER, Playhead, Steps, squeeze
 
 S = 1_000_000_000
 T = 1_800_000_000 * S
@@ -143,3 +143,31 @@ def test_squeezing_in_pieces_is_squeezing_at_once(times: list[int], cut_at: int,
     rest, _, _ = squeeze(pa.array(times[cut_at:], pa.int64()), last, cut, max_idle)
     assert head.to_pylist() + rest.to_pylist() == whole.to_pylist()
     assert whole.to_pylist() == sorted(whole.to_pylist())
+
+
+def test_steps_in_time_add_up_before_and_after_they_have_begun() -> None:
+    steps = Steps()
+    steps.add(0, 10)
+    steps.add(0, 5)
+    assert steps.until_ns is None
+    steps.begin(100)
+    assert steps.until_ns == 115
+    steps.begin(110)  # on the way
+    steps.add(0, 5)
+    steps.begin(110)
+    assert steps.until_ns == 120
+    steps.clear()
+    steps.begin(120)
+    assert steps.until_ns is None
+
+
+def test_steps_in_messages_add_up_and_replace_those_in_time() -> None:
+    steps = Steps()
+    steps.add(0, 10)
+    steps.begin(100)
+    steps.add(2, 0)
+    steps.add(3, 0)
+    steps.begin(100)
+    assert (steps.messages, steps.until_ns) == (5, None)
+    steps.add(0, 10)
+    assert steps.messages == 0
