@@ -19,3 +19,8 @@ export function element(tag, attributes = {}, ...children) {
 export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
+
+// A sentence in which `words` stand for a command or a setting.
+export function prose(text) {
+  return text.split("`").map((piece, at) => (at % 2 ? element("code", {}, piece) : piece));
+}

@@ -1,16 +1,17 @@
 // The feeds now: state, rate, age of the last data. One row a feed; one with several channels opens to show them.
 
 import { count, perSecond } from "./amounts.js";
-import { element, say } from "./element.js";
+import { element, prose, say } from "./element.js";
 import { lengthOf } from "./moments.js";
 
 const SAMPLES_MAX = 60; // of a second each, as the recorder tells
 const RATE_OVER = 10;
+const NONE = "No feed is in the settings: name one below `[feeds]` in config.toml and `recorder check` it.";
 
 export class Feeds {
   #rows = new Map();
   #body = element("tbody");
-  #note = element("p", { class: "soft empty" });
+  #note = element("p", { class: "soft empty" }, ...prose(NONE));
   #table;
   #open = new Set();
 
@@ -27,10 +28,7 @@ export class Feeds {
     const names = Object.keys(told?.feeds ?? {});
     this.#table.hidden = names.length === 0;
     this.#note.hidden = names.length > 0;
-    if (names.length === 0) {
-      const none = facts.running ? "No feed is in the settings: name one in config.toml, then `recorder check`." : null;
-      say(this.#note, none ?? "What the feeds are doing is told by a recorder, and none runs here.");
-    }
+    this.root.hidden = !facts.running && told === null; // then there is nothing to tell but the recording itself
     const groups = Map.groupBy(names, (name) => told.feeds[name].feed);
     const wanted = new Set();
     for (const [feed, its] of groups) {

@@ -1,7 +1,7 @@
 // The first thing to read: whether all is well, in words, and why not.
 
 import { count } from "./amounts.js";
-import { element, say } from "./element.js";
+import { element, prose, say } from "./element.js";
 import { lengthOf, moment } from "./moments.js";
 
 const WORDS = {
@@ -61,6 +61,6 @@ export class Verdict {
     if (lines.join("\n") !== [...this.#reasons.children].map((line) => line.textContent).join("\n")) {
       this.#reasons.replaceChildren(...lines.map((line) => element("li", {}, line)));
     }
-    say(this.#notes, notes);
+    if (notes.replaceAll("`", "") !== this.#notes.textContent) this.#notes.replaceChildren(...prose(notes));
   }
 }

@@ -1,0 +1,158 @@
+// Figures: received to durable, lateness, disk and seals, jobs, replays.
+
+import { bytes, count, counted, three } from "./amounts.js";
+import { element } from "./element.js";
+import { lengthOf } from "./moments.js";
+
+const TABLES_MAX = 6;
+const MOMENTS = {
+  published: "published by its source",
+  indexed: "indexed by Finlight",
+  revised: "revised",
+  clock: "clock of the exchange's hours",
+};
+
+export class Cards {
+  #facts = null;
+  #sizes = null;
+  #durable = card("Received to durable");
+  #lateness = card("Lateness");
+  #disk = card("Disk and seals");
+  #jobs = card("Jobs");
+  #replay = card("Replays");
+
+  constructor() {
+    this.root = element("div", { class: "cards" });
+    this.root.append(...[this.#durable, this.#lateness, this.#disk, this.#jobs, this.#replay].map((each) => each.root));
+    this.#lateness.say("…");
+  }
+
+  show(facts) {
+    this.#facts = facts;
+    const told = facts.recorder;
+    for (const of of [this.#durable, this.#jobs]) of.root.hidden = told === null; // where none has ever run
+    if (told !== null) {
+      this.#showDurable(told.journal);
+      this.#showJobs(told.jobs, facts);
+    }
+    this.#showReplay(facts.replay);
+    this.#showDisk();
+  }
+
+  showSizes(sizes) {
+    this.#sizes = sizes;
+    this.#showDisk();
+  }
+
+  showLateness(rows) {
+    if (rows.length === 0) {
+      return this.#lateness.say("In the recording's last 24 hours no upstream has said when what it sent had happened.");
+    }
+    const lines = rows.map((row) => [`${row.feed}, ${MOMENTS[row.moment] ?? row.moment}`, seconds(row.p50_s), seconds(row.p99_s)]);
+    const note = "From the moment an upstream states to receiving, by two machines' clocks; the last 24 hours.";
+    this.#lateness.table(["", "half within", "99 % within"], lines, note);
+  }
+
+  #showDurable(journal) {
+    const top = Math.max(2 * journal.commit_interval_ms, 1.15 * journal.durable_ms_p99);
+    const at = (ms) => `${Math.min(100, (100 * ms) / top)}%`;
+    const scale = element("div", { class: "scale", "aria-hidden": "true" });
+    scale.append(
+      element("span", { class: "range", style: { "inset-inline-start": at(journal.durable_ms_p50), "inset-inline-end": `calc(100% - ${at(journal.durable_ms_p99)})` } }),
+      element("span", { class: "limit", style: { "inset-inline-start": at(journal.commit_interval_ms) } }),
+    );
+    const lines = [
+      ["one commit, 99 %", `${three(journal.commit_ms_p99)} ms`],
+      ["waiting to be durable", bytes(journal.buffered_bytes)],
+      ["commits", count(journal.groups) + (journal.commits_failed ? `, ${count(journal.commits_failed)} failed` : "")],
+      ["sockets held back", counted(journal.under_pressure_times, "time")],
+    ];
+    this.#durable.put(
+      element("div", { class: "bigs" }, big(three(journal.durable_ms_p50), "ms", "half of all"), big(three(journal.durable_ms_p99), "ms", "99 % of all")),
+      scale,
+      element("p", { class: "soft small" }, `The mark is one commit interval, ${three(journal.commit_interval_ms)} ms; beyond it is the disk's.`),
+      pairs(lines),
+    );
+  }
+
+  #showDisk() {
+    const sizes = this.#sizes;
+    const disk = this.#facts?.recorder?.disk;
+    if (sizes === null) return;
+    const recorded = sizes.tables.reduce((sum, table) => sum + table.bytes, 0);
+    const parts = [element("div", { class: "bigs" }, big(...bytes(recorded).split(" "), "recorded"), disk && big(...bytes(disk.free_bytes).split(" "), "free"))];
+    if (disk) {
+      const whole = recorded + disk.free_bytes;
+      const part = (name, size) => element("span", { class: name, style: { "flex-grow": String(size / whole) } });
+      const bar = element("div", { class: "bar-of", "aria-hidden": "true" });
+      bar.append(part("used", recorded), part("free", disk.free_bytes - disk.reserve_bytes), part("reserve", disk.reserve_bytes));
+      parts.push(bar, element("p", { class: "soft small" }, `Recording halts, cleanly, below ${bytes(disk.reserve_bytes)}.`));
+    }
+    const unsealed = counted(sizes.unsealed, "message");
+    const sealed = sizes.last_sealed_ms === null ? "never" : `${lengthOf(Math.max(0, Date.now() - sizes.last_sealed_ms))} ago`;
+    const lines = [["last seal", sealed], ["not sealed yet", unsealed]];
+    if (sizes.lost) lines.push(["lost", counted(sizes.lost, "message")]);
+    parts.push(pairs(lines));
+    if (sizes.tables.length > 0) {
+      const rows = sizes.tables.slice(0, TABLES_MAX).map((table) => [table.table, count(table.rows), count(table.parts), bytes(table.bytes)]);
+      const rest = sizes.tables.slice(TABLES_MAX);
+      if (rest.length > 0) rows.push([`${rest.length} more`, "", "", bytes(rest.reduce((sum, table) => sum + table.bytes, 0))]);
+      parts.push(table(["table", "rows", "files", "size"], rows));
+    }
+    this.#disk.put(...parts);
+  }
+
+  #showJobs(jobs, facts) {
+    if (jobs.length === 0) return this.#jobs.say("No job is planned.");
+    const rows = jobs.map((job) => {
+      const inS = job.next ? (Date.parse(job.next) - facts.written_ns / 1e6) / 1000 : null;
+      const next = !facts.running || inS === null ? "–" : inS < 1 ? "now" : `in ${lengthOf(inS * 1000)}`;
+      const good = job.last_outcome === "ok" || job.last_outcome === "not run yet";
+      const outcome = element("span", { class: good ? "" : "bad-text", title: job.last_outcome }, good ? job.last_outcome : "failed");
+      return [job.job, outcome, job.runs ? lengthOf(job.last_s * 1000) : "–", next];
+    });
+    const failed = jobs.filter((job) => job.last_outcome !== "ok" && job.last_outcome !== "not run yet");
+    this.#jobs.table(["job", "last", "took", "next"], rows, failed.map((job) => `${job.job}: ${job.last_outcome}`).join("\n"));
+  }
+
+  #showReplay(replay) {
+    const lines = [
+      ["clients", `${count(replay.clients)} of ${count(replay.limits.listeners_max)}`],
+      ["sessions", `${count(replay.sessions.length)} of ${count(replay.limits.sessions_max)}`],
+      ["messages sent", count(replay.messages_sent_total)],
+      ["turned away", count(replay.turned_away_total)],
+    ];
+    const rows = replay.sessions.map((each, at) => [each.name ?? `#${at + 1}`, each.status, each.speed === "max" ? "max" : `${three(each.speed)} ×`, counted(each.listeners, "listener")]);
+    this.#replay.put(pairs(lines), rows.length > 0 ? table(["session", "status", "speed", ""], rows) : "");
+  }
+}
+
+function card(title) {
+  const body = element("div", { class: "card-body" });
+  const root = element("section", { class: "card" }, element("h2", {}, title), body);
+  const put = (...children) => body.replaceChildren(...children.filter((child) => child));
+  const note = (text) => (text ? element("p", { class: "soft small note" }, text) : null);
+  return {
+    root,
+    put,
+    say: (text) => (body.textContent === text ? undefined : put(element("p", { class: "soft" }, text))),
+    table: (heads, rows, text) => put(table(heads, rows), note(text)),
+  };
+}
+
+function table(heads, rows) {
+  const side = (at) => (at === 0 ? null : "number");
+  const head = element("tr", {}, ...heads.map((text, at) => element("th", { scope: "col", class: side(at) }, text)));
+  const lines = rows.map((row) => element("tr", {}, ...row.map((cell, at) => element(at === 0 ? "th" : "td", { class: side(at), scope: at === 0 ? "row" : null }, cell))));
+  return element("table", { class: "small" }, element("thead", {}, head), element("tbody", {}, ...lines));
+}
+
+function pairs(lines) {
+  return element("dl", { class: "pairs" }, ...lines.flatMap(([name, value]) => [element("dt", {}, name), element("dd", { class: "number" }, value)]));
+}
+
+function big(number, unit, label) {
+  return element("div", { class: "big" }, element("span", { class: "big-number" }, number, element("small", {}, ` ${unit}`)), element("span", { class: "soft small" }, label));
+}
+
+const seconds = (s) => (Math.abs(s) < 60 ? `${three(s)} s` : lengthOf(s * 1000));
