@@ -20,6 +20,7 @@ from recorder.journal.standing import Standing
 SEALED, INTENDED, STANDING = "sealed_position", "intended_seal", "standing"
 INTENDED_COLD, HOT_SINCE = "intended_compaction", "hot_since"
 LET_GO, FEEDS_LET_GO = "let_go_position", "feeds_let_go"
+REBUILDING = "rebuilding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ class Retired(NamedTuple):
     @property
     def crc(self) -> int:
         return zlib.crc32(repr(tuple(self)).encode())
+
+
+class Rebuilding(NamedTuple):
+    """How far a table has been made anew from `messages`."""
+
+    done: int  # up to this position
+    until: int  # everything up to here was asked for
+    by: str  # who makes it; another version begins anew
 
 
 class Registry(Database):
@@ -111,13 +120,21 @@ class Registry(Database):
         return self.fact(INTENDED_COLD) or []
 
     def replace(
-        self, retired: Sequence[Part], parts: Sequence[Part], now_ns: int, *, hot_since: str = "", let_go: int = 0
+        self,
+        retired: Sequence[Part],
+        parts: Sequence[Part],
+        now_ns: int,
+        *,
+        hot_since: str = "",
+        let_go: int = 0,
+        rebuilt: tuple[str, int] | None = None,
     ) -> None:
         """In one transaction: `parts` stand for those that are `retired`, whose files are to be deleted some day.
 
         `hot_since`: from now on what is hot and of an earlier hour is found by its registration only. `let_go`: nothing
-        stands for what is retired, up to this position, and that is as it should be. Raises RecorderError, with nothing
-        changed, where one of the retired is not registered any more.
+        stands for what is retired, up to this position, and that is as it should be. `rebuilt`: a table that is being
+        made anew, and up to which position it is now. Raises RecorderError, with nothing changed, where one of the
+        retired is not registered any more.
         """
         with self.transaction("IMMEDIATE"):
             paths = [(part.path,) for part in retired]
@@ -130,6 +147,8 @@ class Registry(Database):
                 self.set_fact(HOT_SINCE, hot_since)
             if let_go > self.let_go_position():
                 self.set_fact(LET_GO, let_go)
+            if rebuilt:
+                self.rebuilt(*rebuilt)
 
     def retire(self, retired: Sequence[Retired]) -> None:
         """Remember files that are to be deleted some day."""
@@ -168,6 +187,28 @@ class Registry(Database):
     def let_go_position(self) -> int:
         """Messages at or below it were let go on purpose; 0 for none."""
         return cast(int, self.fact(LET_GO) or 0)
+
+    def rebuilding(self) -> dict[str, Rebuilding]:
+        """The tables that are being made anew."""
+        return {table: Rebuilding(*how) for table, how in (self.fact(REBUILDING) or {}).items()}
+
+    def begin_rebuild(self, tables: Sequence[str], by: str) -> None:
+        """Have these made anew up to what is sealed now. What was begun `by` the same goes on where it is."""
+        under_way = self.rebuilding()
+        for table in tables:
+            before = under_way.get(table)
+            done = before.done if before and before.by == by else 0
+            under_way[table] = Rebuilding(done, self.sealed_position(), by)
+        self.set_fact(REBUILDING, under_way)
+
+    def rebuilt(self, table: str, position: int) -> None:
+        """A table that is being made anew is up to this position."""
+        under_way = self.rebuilding()
+        self.set_fact(REBUILDING, under_way | {table: under_way[table]._replace(done=position)})
+
+    def end_rebuild(self, table: str) -> None:
+        """Nothing of it is left to do."""
+        self.set_fact(REBUILDING, {name: how for name, how in self.rebuilding().items() if name != table})
 
     def standing(self) -> Standing:
         """What is known of the streams as of the sealed position."""

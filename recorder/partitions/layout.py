@@ -6,6 +6,7 @@ what the file covers, so doing a piece of work twice writes the same name twice,
     <table>/hot/hour=2026112119/<first>-<last>.parquet            what one seal made, positions with 20 digits
     <table>/cold/date=2026-11-21/hour=19/<first>-<last>.parquet   an hour of those, when it is over
     <table>/cold/date=2026-11-21/<first>-<last>.parquet           the hours of a day that is over: as it stays
+    <table>/cold/date=2026-11-21/kept=1/<first>-<last>.parquet    written anew: without what was let go, or rebuilt
     <table>/hot/hour=0000000000/…                                 the seed: no rows, so that no glob is empty
     <table>/_views/catalogue-expired-please-reconnect-….parquet   the sentinel of a generation: no rows
 
@@ -15,7 +16,7 @@ Hours and dates are UTC and those of `received_ns`; a file never holds rows of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -71,6 +72,25 @@ def cold_path(table: str, hour: str, first: int, last: int, *, day: bool) -> str
     date = f"{hour[:4]}-{hour[4:6]}-{hour[6:8]}"
     folder = f"{table}/cold/date={date}" + ("" if day else f"/hour={hour[8:]}")
     return f"{folder}/{first:0{POSITION_DIGITS}}-{last:0{POSITION_DIGITS}}.parquet"
+
+
+def anew(path: str, taken: Container[str]) -> str:
+    """Where a cold part is to lie that is made anew, under a name that is not taken: whoever knows one reads that."""
+    *folders, name = path.split("/")
+    times = 0
+    if folders[-1].startswith("kept="):
+        times = int(folders.pop().removeprefix("kept="))
+    while path in taken:
+        times += 1
+        path = "/".join([*folders, f"kept={times}", name])
+    return path
+
+
+def beside(path: str, table: str, first: int, last: int) -> str:
+    """Where another table's part of positions first to last lies, of the same hour or day as this cold one."""
+    folders = [folder for folder in path.split("/")[1:-1] if not folder.startswith("kept=")]
+    name = f"{first:0{POSITION_DIGITS}}-{last:0{POSITION_DIGITS}}.parquet"
+    return "/".join([table, *folders, name])
 
 
 def hot_glob(table: str) -> str:

@@ -13,8 +13,9 @@ If the power fails in here, files are left that nobody is told of, or names that
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -39,6 +40,7 @@ READ_BYTES = 8 << 20
 STREAM_BYTES = 1 << 20  # of a column that are read ahead, compressed
 
 Keep = Callable[[pa.Table], pa.Table]  # which rows stay
+Wanted = Callable[[pq.ParquetFile, int], bool]  # whether a row group is read
 
 _COLUMNS = {stored.name: stored.columns for stored in STORED}
 _CLUSTERED = {table.name: table.clustered_by for table in TABLES}
@@ -52,26 +54,25 @@ def merge(data: Path, work: Work, level: int, step: Step = no_step, keep: Keep |
     pa.set_cpu_count(1)  # one core at most, however many there are
     parts = []
     for output in work.outputs:
-        made = _Made(data, output, work.level or level, work.level is None, keep)
+        made = Made(output.table, work.level or level, partial(_inputs, data, output, keep), stays=work.level is None)
         disk.publish(data / output.path, made.write)
-        parts.append(made.part())
+        first, last = output.inputs[0], output.inputs[-1]
+        parts.append(made.part(output.path, first.first_position, last.last_position, output.inputs))
         step(f"published {output.table}")
     pa.default_memory_pool().release_unused()
     return parts
 
 
-class _Made:
-    """One file in the making."""
+class Made:
+    """One file in the making: `pieces` gives its rows in order of position, as often as it is asked."""
 
-    def __init__(self, data: Path, output: Output, level: int, stays: bool, keep: Keep | None) -> None:
-        self._data = data
-        self._output = output
-        self._columns = _COLUMNS[output.table]
-        self._schema = schema.arrow_schema(output.table, self._columns)
-        self._keep = keep
-        cluster = _CLUSTERED.get(output.table, ()) if stays else ()
+    def __init__(self, table: str, level: int, pieces: Callable[[], Iterator[pa.Table]], *, stays: bool) -> None:
+        self._table = table
+        self._schema = schema_of(table)
+        self._pieces = pieces
+        cluster = _CLUSTERED.get(table, ()) if stays else ()
         self._cluster = [(name, "ascending") for name in cluster] if cluster and self._many_rows_a_frame() else []
-        self._how = schema.how_to_write(self._columns, level, clustered=bool(self._cluster))
+        self._how = schema.how_to_write(_COLUMNS[table], level, clustered=bool(self._cluster))
         self._rows = 0
         self._byte_count = 0
         self._times: list[int] = []
@@ -96,15 +97,12 @@ class _Made:
         if not same:
             raise PartDamaged(aside, "just written, it reads otherwise")
 
-    def part(self) -> Part:
-        """What is to be registered. Times are those of the inputs, where they are known."""
-        inputs = self._output.inputs
-        first, last = inputs[0], inputs[-1]
-        times = [ns for part in inputs for ns in (part.first_received_ns, part.last_received_ns)]
+    def part(self, path: str, first: int, last: int, of: Sequence[Part]) -> Part:
+        """What is to be registered. Times are those of the parts it is made of, where they are known."""
+        times = [ns for part in of for ns in (part.first_received_ns, part.last_received_ns)]
         if not all(times):  # a registry that was made again from names
             times = self._times or [0]
-        span = first.first_position, last.last_position, min(times), max(times)
-        return Part(self._output.table, self._output.path, "cold", *span, self._rows, self._byte_count, 0)
+        return Part(self._table, path, "cold", first, last, min(times), max(times), self._rows, self._byte_count, 0)
 
     def _same(self, aside: Path) -> bool:
         with _opened(aside) as file:
@@ -118,8 +116,8 @@ class _Made:
             return not there.take(1)
 
     def _windows(self) -> Iterator[pa.Table]:
-        """The rows of all inputs as they are to be written, a row group or a cluster at a time."""
-        there = _Rows(self._inputs(), self._schema)
+        """The rows as they are to be written, a row group or a cluster at a time."""
+        there = _Rows(self._pieces(), self._schema)
         while window := self._arranged(there):
             yield window
             del window
@@ -131,26 +129,33 @@ class _Made:
 
     def _many_rows_a_frame(self) -> bool:
         """Whether it is worth it: each time is written for each symbol anew, where a frame has one row just once."""
-        path = self._data / self._output.inputs[0].path
-        with _reading(path), _opened(path) as file:
-            position = file.read([POSITION.name], use_threads=False)[POSITION.name]
-        frames: int = pc.count_distinct(position).as_py()
-        return len(position) >= MANY_ROWS * frames
+        rows = _Rows(self._pieces(), self._schema).take(READ_ROWS)
+        frames: int = pc.count_distinct(rows[POSITION.name]).as_py()
+        return len(rows) >= MANY_ROWS * frames
 
-    def _inputs(self) -> Iterator[pa.Table]:
-        reached = 0
-        for part in self._output.inputs:
-            path = self._data / part.path
-            rows = 0
-            with _reading(path), _opened(path) as file:
-                for batch in _batches(file, self._schema):
-                    rows += batch.num_rows
-                    reached = _in_order(path, part, batch, reached)
-                    kept = self._keep(batch) if self._keep else batch
-                    if kept.num_rows:
-                        yield kept
-            if part.row_count and rows != part.row_count:
-                raise PartDamaged(path, f"it holds {rows} rows, {part.row_count} were registered")
+
+def _inputs(data: Path, output: Output, keep: Keep | None) -> Iterator[pa.Table]:
+    reached = 0
+    for part in output.inputs:
+        rows = 0
+        for batch in read(data, part):
+            rows += batch.num_rows
+            reached = _in_order(data / part.path, part, batch, reached)
+            kept = keep(batch) if keep else batch
+            if kept.num_rows:
+                yield kept
+        if part.row_count and rows != part.row_count:
+            raise PartDamaged(data / part.path, f"it holds {rows} rows, {part.row_count} were registered")
+
+
+def read(data: Path, part: Part, wanted: Wanted = lambda _file, _index: True) -> Iterator[pa.Table]:
+    """The rows of a part in the present schema, in pieces of bounded size. `wanted`: which row groups.
+
+    Raises PartDamaged.
+    """
+    path = data / part.path
+    with _reading(path), _opened(path) as file:
+        yield from _batches(file, schema_of(part.table_name), wanted)
 
 
 class _Rows:
@@ -196,15 +201,16 @@ def _opened_to_sync(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _batches(file: pq.ParquetFile, wanted: pa.Schema) -> Iterator[pa.Table]:
-    """A file's rows in the present schema, in pieces of bounded size."""
+def _batches(file: pq.ParquetFile, of: pa.Schema, wanted: Wanted = lambda _file, _index: True) -> Iterator[pa.Table]:
     for index in range(file.metadata.num_row_groups):
+        if not wanted(file, index):
+            continue
         group = file.metadata.row_group(index)
         rows = max(1, min(READ_ROWS, READ_BYTES * group.num_rows // max(1, group.total_byte_size)))
         missing = group.num_rows
         for batch in file.iter_batches(rows, row_groups=[index], use_threads=False):
             missing -= batch.num_rows
-            yield conformed(pa.table(batch), wanted)
+            yield conformed(pa.table(batch), of)
         if missing:  # pyarrow takes a broken page header for the end
             raise pa.ArrowInvalid(f"row group {index} lacks {missing} of {group.num_rows} rows")
 
@@ -217,6 +223,11 @@ def conformed(rows: pa.Table, wanted: pa.Schema) -> pa.Table:
         for field in wanted
     ]
     return pa.table(columns, schema=wanted)
+
+
+def schema_of(table: str) -> pa.Schema:
+    """The present one of a table that lies in files."""
+    return schema.arrow_schema(table, _COLUMNS[table])
 
 
 def _in_order(path: Path, part: Part, rows: pa.Table, reached: int) -> int:

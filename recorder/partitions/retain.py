@@ -81,11 +81,7 @@ def plan(
 
 def thinning(part: Part) -> Work:
     """The piece of work that writes a part anew, under a name that it never had."""
-    *folders, name = part.path.split("/")
-    times = 0
-    if folders[-1].startswith("kept="):
-        times = int(folders.pop().removeprefix("kept="))
-    path = "/".join([*folders, f"kept={times + 1}", name])
+    path = layout.anew(part.path, {part.path})
     return Work(f"thinning {part.path}", (Output(part.table_name, path, (part,)),))
 
 

@@ -7,6 +7,8 @@ from /market alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -33,6 +35,22 @@ def _sums(messages: pa.Table) -> pa.Table:
         "bytes_sum": "bytes",
     }
     return sums.rename_columns([names.get(name, name) for name in sums.column_names]).sort_by("position")
+
+
+def together(sums: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Rows of `traffic` as one would have it that was made of all their messages at once; nothing for none."""
+    several = list(sums)
+    if not several:
+        return
+    rows = pa.concat_tables(several)
+    rows = rows.append_column("hour", pc.divide(rows["received_at"].cast(pa.int64()), HOUR_NS))
+    how = {"position": "max", "first_position": "min", "received_at": "max", "first_at": "min"}
+    how |= {"messages": "sum", "bytes": "sum"}
+    summed = rows.group_by([*_STREAM, "initial"], use_threads=False).aggregate(list(how.items()))
+    named = summed.rename_columns(
+        [name.removesuffix(f"_{how.get(name.rsplit('_', 1)[0])}") for name in summed.column_names]
+    )
+    yield named.select(TRAFFIC.schema.names).cast(TRAFFIC.schema).sort_by("position")
 
 
 TRAFFIC = Table(

@@ -1,4 +1,4 @@
-"""Keeping the recording small and quick to read: compaction, retention and the deletion of what they left.
+"""Keeping the recording small and quick to read: compaction, retention, rebuilding, and deleting what they left.
 
 In: requests to do one of them. Out: parts that stand for others, registered in one transaction; a catalogue that shows
 them; files deleted when every reader had its grace. The heavy work is done in a process of its own at low
@@ -12,49 +12,36 @@ for replays. Such connections lose their sentinel before the first file goes: th
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recorder import disk, settings
+from recorder import __version__, settings
 from recorder.clock import SECOND_NS, Clock
 from recorder.errors import PartDamaged, RecorderError
-from recorder.journal.registry import Part, Retired
+from recorder.journal.registry import Part, Rebuilding
 from recorder.journal.store import Store
-from recorder.partitions import compact, layout, retain
-from recorder.partitions.apart import Apart, Killed
+from recorder.partitions import compact, retain
+from recorder.partitions.apart import Apart
 from recorder.partitions.compact import Work
 from recorder.partitions.merge import Keep, merge
+from recorder.partitions.rebuild import Piece, asked, known, plan, rebuild, waits
+from recorder.partitions.replaced import delete, due
+from recorder.partitions.replacing import Beside, Replacing
 from recorder.partitions.retain import LetGo
-from recorder.partitions.schema import FEED, MESSAGES
+from recorder.partitions.schema import FEED, MESSAGES, SCHEMA_VERSION
 from recorder.partitions.seal import Step, no_step
 from recorder.partitions.sealer import Writer
-from recorder.partitions.views import STORED
 
 NICENESS = 15  # sealing goes before it with 10; with 19, queries on all cores would keep it from ever getting done
-CLOSE_EVERY_S = 0.02  # a process that has just begun may be missed by the first kill
 FORGET_PATHS = 200  # at a time, between two commits
-
-T = TypeVar("T")
-
-
-class Beside(Protocol):
-    """Where the heavy work is done."""
-
-    def do(self, task: Callable[[], T]) -> Awaitable[T]: ...
-
-    def kill(self) -> None: ...
-
-    async def end(self) -> None: ...
+REBUILD_S = 30.0  # at a time; then whatever else there is has its turn
+BY = f"{__version__}, schema {SCHEMA_VERSION}"
 
 
 @dataclass(slots=True)
@@ -101,18 +88,19 @@ class Upkeep:
         self._limits = limits
         self._clock = clock
         self._show = show
-        self._beside = beside or Apart(NICENESS)
         self._step = step
-        self._keep_free_bytes = keep_free_bytes
-        self._turn = asyncio.Lock()
-        self._closing = False
-        self._tidied = False
+        self._replacing = Replacing(data, writer, clock, beside or Apart(NICENESS), step, keep_free_bytes)
         self._left: dict[str, str] = {}  # work: why it cannot be done; not tried again by this recorder
+        self._rebuild_due = True  # something may be there to rebuild, by an earlier recorder's order perhaps
 
     @property
     def busy(self) -> bool:
         """Whether something is under way."""
-        return self._turn.locked()
+        return self._replacing.busy
+
+    async def close(self) -> None:
+        """End what is under way, at once: the next recorder does it again."""
+        await self._replacing.close()
 
     async def compact(self, told: Callable[[Work, int], None] = lambda *_: None) -> Compacted:
         """Compact all there is to compact, and delete what had its grace.
@@ -123,8 +111,7 @@ class Upkeep:
         """
         done = Compacted()
         refused: OSError | None = None
-        async with self._alone():
-            await self._tidy_up()
+        async with self._replacing.alone():
             try:
                 await self._compact(done, told)
             except OSError as error:  # what had its grace goes all the more
@@ -141,78 +128,97 @@ class Upkeep:
 
         Raises PartDamaged for a part that would have to be written anew, OSError or sqlite3.Error.
         """
-        async with self._alone():
-            await self._tidy_up()
+        async with self._replacing.alone():
             begun = False
-            while going := await self._beside.do(partial(to_let_go, self._data, limits, self._clock.now().utc_ns)):
+            while going := await self._replacing.do(partial(to_let_go, self._data, limits, self._clock.now().utc_ns)):
                 await self._let_go(going[0])
                 told(going[0])
                 begun = True
             if begun:
                 await self._show()
 
-    async def close(self) -> None:
-        """End what is under way, at once: the next recorder does it again."""
-        self._closing = True
-        while self._turn.locked():
-            self._beside.kill()
-            await asyncio.sleep(CLOSE_EVERY_S)
+    async def rebuild(self, told: Callable[[dict[str, Rebuilding]], None] = lambda _: None) -> bool:
+        """Make anew what was asked for, as far as it is cold, for REBUILD_S; whether to call again for more.
 
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """One at a time; ended by `close`, and the process that did the work goes with it."""
-        async with self._turn:
-            try:
-                yield
-            except Killed:
-                if not self._closing:
-                    raise
-            finally:
-                await self._beside.end()
+        `told` of the tables under way and how far they are. Raises RecorderError for what had to be left as it is,
+        after all else of this turn was done, OSError or sqlite3.Error.
+        """
+        wanted = asked(self._data)
+        if not wanted and not self._rebuild_due:
+            return False
+        left: list[str] = []
+        until_ns = self._clock.now().monotonic_ns + int(REBUILD_S * SECOND_NS)
+        more = True
+        async with self._replacing.alone():
+            if wanted:
+                if wanted.tables:
+                    await self.begin_rebuild(wanted.tables)
+                wanted.done()
+            while more and self._clock.now().monotonic_ns < until_ns:
+                more = await self._rebuild(told, until_ns, left)
+            self._rebuild_due = more
+            await self._show()
+        if left:
+            raise RecorderError(f"left as it is: {'; '.join(left)}")
+        return more
 
-    async def _tidy_up(self) -> None:
-        """Once: remove what a run that broke off has made."""
-        if not self._tidied:
-            begun = await self._writer.call(Store.intended_compaction)
-            await self._beside.do(partial(remove_begun, self._data, begun))
-            self._tidied = True
+    async def begin_rebuild(self, tables: Sequence[str]) -> None:
+        """Have these tables made anew by `rebuild`, all for none. Raises RequestInvalid."""
+        names = known(tables)
+        await self._writer.call(lambda store: store.begin_rebuild(names, BY))
+        self._rebuild_due = True
 
     async def _compact(self, done: Compacted, told: Callable[[Work, int], None]) -> None:
-        while works := [w for w in await self._beside.do(partial(to_do, self._data)) if w.what not in self._left]:
+        while works := [w for w in await self._replacing.do(partial(to_do, self._data)) if w.what not in self._left]:
             planned = sum(work.byte_count for work in works)
             for work in works:
                 try:
-                    done.add(work, await self._replace(work))
+                    done.add(work, await self._compacted(work))
                 except PartDamaged as damage:
                     self._left[work.what] = f"{work.what}: {damage}"
                 planned -= work.byte_count
+                self._rebuild_due = True
                 told(work, planned)
 
-    async def _replace(self, work: Work, keep: Keep | None = None) -> list[Part]:
-        """Make the files of a piece of work and have them stand for their inputs."""
-        if self._closing:
-            raise Killed("the recorder stops.")
-        disk_ = os.statvfs(self._data)
-        if disk_.f_bavail * disk_.f_frsize < self._keep_free_bytes + work.byte_count:
-            needed = (
-                f"{work.what} needs up to {work.byte_count} bytes beside the {self._keep_free_bytes} to be kept free"
-            )
-            raise OSError(errno.ENOSPC, f"too little room to compact: {needed}", str(self._data))
+    async def _rebuild(self, told: Callable[[dict[str, Rebuilding]], None], until_ns: int, left: list[str]) -> bool:
+        """Of the first table of which something can be made anew, all that there is time for. False: there is none."""
+        under_way = await self._writer.call(Store.rebuilding)
+        if other := [table for table, how in under_way.items() if how.by != BY]:  # an upgrade in between
+            await self.begin_rebuild(other)
+            return True
+        for table in under_way:
+            pieces, waiting = await self._replacing.do(partial(to_rebuild, self._data, table))
+            for piece in pieces:
+                try:
+                    await self._rebuilt(piece)
+                except PartDamaged as damage:
+                    left.append(f"{table} at positions {piece.first_position} to {piece.last_position}: {damage}")
+                    await self._writer.call(partial(_pass_over, piece))
+                told(await self._writer.call(Store.rebuilding))
+                if self._clock.now().monotonic_ns >= until_ns:
+                    return True
+            if not waiting:
+                await self._writer.call(partial(_end_rebuild, table))
+                told(await self._writer.call(Store.rebuilding))
+        return False
+
+    async def _compacted(self, work: Work, keep: Keep | None = None) -> list[Part]:
         paths = [output.path for output in work.outputs]
-        await self._writer.call(lambda store: store.intend_compaction(paths))
-        self._step("intended")
-        try:
-            made = await self._beside.do(partial(merge, self._data, work, self._limits.level, self._step, keep))
-        except (RecorderError, OSError):
-            if not self._closing:
-                await self._beside.do(partial(remove_begun, self._data, paths))
-            raise
-        self._step("made")
-        now_ns = self._clock.now().utc_ns
-        parts = [replace(part, registered_ns=now_ns) for part in made]
-        await self._writer.call(lambda store: store.replace(work.inputs, parts, now_ns, hot_since=work.hot_since))
-        self._step("registered")
-        return parts
+        make = partial(merge, self._data, work, self._limits.level, self._step, keep)
+
+        def register(store: Store, parts: list[Part], now_ns: int) -> None:
+            store.replace(work.inputs, parts, now_ns, hot_since=work.hot_since)
+
+        return await self._replacing.replace(work.what, work.byte_count, paths, make, register)
+
+    async def _rebuilt(self, piece: Piece) -> None:
+        what = f"{piece.table} from position {piece.first_position} on"
+        make = partial(rebuild, self._data, piece, self._limits.level)
+
+        def register(store: Store, parts: list[Part], now_ns: int) -> None:
+            store.replace(piece.retired, parts, now_ns, rebuilt=(piece.table, piece.last_position))
+
+        await self._replacing.replace(what, piece.byte_count, [piece.path], make, register)
 
     async def _let_go(self, going: LetGo) -> None:
         if going.feed is None:
@@ -222,17 +228,17 @@ class Upkeep:
             return
         feed = going.feed
         for part in going.parts:
-            if await self._beside.do(partial(holds_feed, self._data, part, feed)):
-                await self._replace(retain.thinning(part), partial(retain.without, feed=feed))
+            if await self._replacing.do(partial(holds_feed, self._data, part, feed)):
+                await self._compacted(retain.thinning(part), partial(retain.without, feed=feed))
         await self._writer.call(lambda store: store.let_go_of_feed(feed, going.last_position))
 
     async def _delete(self, done: Compacted) -> None:
         """Delete the files that were retired a grace time ago, and before them the sentinels of whoever knows them."""
         until_ns = self._clock.now().utc_ns - int(self._limits.grace_s * SECOND_NS)
-        if done.works or await self._beside.do(partial(due, self._data, until_ns)):
+        if done.works or await self._replacing.do(partial(due, self._data, until_ns)):
             shown = await self._show()
             self._step("shown")
-            gone = await self._beside.do(partial(delete, self._data, until_ns, shown, self._step))
+            gone = await self._replacing.do(partial(delete, self._data, until_ns, shown, self._step))
             for start in range(0, len(gone), FORGET_PATHS):
                 paths = [one.path for one in gone[start : start + FORGET_PATHS]]
                 await self._writer.call(partial(_forget, paths))
@@ -266,49 +272,20 @@ def holds_feed(data: Path, part: Part, feed: str) -> bool:
     return len(retain.without(rows, feed)) < len(rows)
 
 
-def remove_begun(data: Path, begun: Sequence[str]) -> None:
-    """Remove the files of a compaction that was never registered."""
-    with closing(Store.open_readonly(data)) as store:
-        registered = {part.path for part in store.parts()}
-    for path in set(begun) - registered:
-        (data / path).unlink(missing_ok=True)
-    for stored in STORED:
-        disk.sweep(data / stored.name / "cold")
-
-
-def due(data: Path, until_ns: int) -> bool:
-    """Whether any file waits for its deletion since then."""
-    with closing(Store.open_readonly(data)) as store:
-        return bool(store.retired(until_ns))
-
-
-def delete(data: Path, until_ns: int, shown: str, step: Step = no_step) -> list[Retired]:
-    """Delete the files retired until then. Returns what can be forgotten.
-
-    First go the sentinels of catalogues from before the newest of those retirements: whoever still goes by one of them
-    is told to reconnect. `shown` is the generation of the present one, which names none of these files.
-    """
+def to_rebuild(data: Path, table: str) -> tuple[list[Piece], bool]:
+    """What of a table that is under way can be made now, and whether there is more that has to wait."""
     with closing(Store.open_readonly(data)) as store, store.transaction():
-        gone, registered = store.retired(until_ns), {part.path for part in store.parts()}
-    if not gone:
-        return []
-    newest_ns = max(one.retired_ns for one in gone)
-    for stored in STORED:
-        present = data / layout.sentinel_path(stored.name, shown)
-        for sentinel in present.parent.glob("*.parquet"):
-            if sentinel != present and sentinel.stat().st_mtime_ns <= newest_ns:
-                sentinel.unlink()
-    step("expired")
-    for one in gone:
-        if one.path not in registered:  # a registry made again from names may know it again
-            path = data / one.path
-            path.unlink(missing_ok=True)
-            for folder in path.parents[:2]:
-                if "=" in folder.name:
-                    with suppress(OSError):  # not empty
-                        folder.rmdir()
-    step("deleted")
-    return gone
+        how, parts, let_go = store.rebuilding()[table], store.parts(), store.let_go_position()
+        taken = {one.path for one in store.retired()}
+    return plan(parts, table, how, let_go, taken), waits(parts, how)
+
+
+def _pass_over(piece: Piece, store: Store) -> None:
+    store.rebuilt(piece.table, piece.last_position)
+
+
+def _end_rebuild(table: str, store: Store) -> None:
+    store.end_rebuild(table)
 
 
 def _forget(paths: Sequence[str], store: Store) -> None:

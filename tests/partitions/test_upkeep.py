@@ -22,8 +22,9 @@ from recorder.journal.writer import Journal
 from recorder.partitions import catalog, layout
 from recorder.partitions.apart import Apart
 from recorder.partitions.catalog import CATALOG, connect
+from recorder.partitions.replacing import Beside
 from recorder.partitions.retain import LetGo
-from recorder.partitions.upkeep import Beside, Upkeep
+from recorder.partitions.upkeep import Upkeep
 from recorder.replay.timeline import Timeline
 
 T = TypeVar("T")
