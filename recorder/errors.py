@@ -14,10 +14,14 @@ Each carries its facts as attributes and ends its sentence with what to do next.
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+SHOWN_CHARACTERS_MAX = 100  # of what somebody gave
 
 
 class RecorderError(Exception):
@@ -49,15 +53,26 @@ class ConfigInvalid(RecorderError):
 
 
 class RequestInvalid(RecorderError, ValueError):
-    """A parameter of a question or a replay is wrong. `possible` says what would be right."""
+    """A parameter of a question or a replay is wrong. `possible` says what would be right.
+
+    All of it is short and clean enough to be said back to whoever asked.
+    """
 
     exit_code = 2
 
     def __init__(self, parameter: str, given: object, possible: str) -> None:
-        self.parameter = parameter
-        self.given = given
+        self.parameter = _shown(parameter)
+        self.given = _shown(given)
         self.possible = possible
-        super().__init__(f"{parameter} is {given!r}, which is not possible: {possible}.")
+        self.request_id: str | int | None = None  # of the operation on a replay that it answers
+        super().__init__(f"{self.parameter} is {self.given!r}, which is not possible: {possible}.")
+
+
+def _shown(given: object) -> str:
+    text = given if isinstance(given, str) else "nothing" if given is None else reprlib.repr(given)
+    if len(text) > SHOWN_CHARACTERS_MAX:
+        text = text[:SHOWN_CHARACTERS_MAX] + "…"
+    return text.encode(errors="replace").decode()
 
 
 class DataDirectoryBusy(RecorderError):

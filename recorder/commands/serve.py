@@ -17,7 +17,7 @@ import orjson
 from recorder import log
 from recorder.clock import Clock
 from recorder.configuration import SECRET_VARIABLE, secret
-from recorder.errors import ConfigInvalid, RecorderError
+from recorder.errors import ConfigInvalid, RecorderError, RequestInvalid
 from recorder.notify import Notify
 from recorder.replay import facts
 from recorder.replay.native import Native
@@ -31,7 +31,6 @@ from recorder.replay.relay.imitated_finance_query import ImitatedFinanceQuery
 from recorder.replay.relay.imitated_finlight import ImitatedFinlight
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
-from recorder.replay.wire import Refused
 from recorder.settings import Replay, Settings
 
 TELL_EVERY_S = 1.0
@@ -55,7 +54,7 @@ def main(
     """
     try:
         asked.parse({}, None, played)
-    except Refused as refused:
+    except RequestInvalid as refused:
         raise ConfigInvalid("the command line", [str(refused)]) from None
     over = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update={"replay": settings.replay.model_copy(update=over)})

@@ -10,8 +10,8 @@ from rich.text import Text
 from recorder.clock import SECOND_NS
 from recorder.player.keys import HELP
 from recorder.player.shown import Line, Shown
+from recorder.replay.moments import iso
 from recorder.replay.playhead import MAX
-from recorder.replay.wire import iso
 
 STATUSES = {
     "playing": ("▶ playing", "bold green"),

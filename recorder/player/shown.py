@@ -16,8 +16,9 @@ import orjson
 from recorder.clock import SECOND_NS
 from recorder.player import gist
 from recorder.player.keys import SEEK_FAR_S, SEEK_S
+from recorder.replay.moments import iso, point
 from recorder.replay.playhead import MAX
-from recorder.replay.wire import Options, iso, point
+from recorder.replay.wire import Options
 
 MESSAGE = b'{"position"'  # how all messages begin, and nothing else
 LINES_MAX = 200

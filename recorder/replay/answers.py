@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import orjson
 
+from recorder.errors import RequestInvalid
 from recorder.replay.listener import State
+from recorder.replay.moments import iso
 from recorder.replay.playhead import MAX
-from recorder.replay.wire import Refused, RequestId, iso
+from recorder.replay.wire import RequestId
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ def end_text(cause: str, sent: Sent, digest: str) -> bytes:
     return orjson.dumps({"end": {"cause": cause, "sent": sent, "digest": digest}})
 
 
-def error_text(refused: Refused) -> bytes:
+def error_text(refused: RequestInvalid) -> bytes:
     """`{"error":{…}}`: the body of a 400, or an answer on the open socket."""
     error: dict[str, object] = {
         "message": str(refused),

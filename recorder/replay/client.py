@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recorder.clock import SECOND_NS, Moment
+from recorder.errors import RequestInvalid
 from recorder.partitions.schema import MESSAGES_SCHEMA, MOMENT
 from recorder.replay import answers
 from recorder.replay.answers import Sent
@@ -28,7 +29,7 @@ from recorder.replay.reading import Stretch
 from recorder.replay.selection import Selection
 from recorder.replay.session import Session
 from recorder.replay.sessions import Sessions
-from recorder.replay.wire import Operation, Options, Refused, RequestId, parse_operation
+from recorder.replay.wire import Operation, Options, RequestId, parse_operation
 
 BINARY = 0x2
 DRAINED_EVERY_S = 0.02
@@ -132,7 +133,7 @@ class Client:
             return
         try:
             await self._perform(parse_operation(message))
-        except Refused as refused:
+        except RequestInvalid as refused:
             self._sessions.counts["operations_refused_total"] += 1
             self._put(answers.error_text(refused))
 

@@ -25,8 +25,8 @@ from recorder import lifecycle
 from recorder.message import Kind
 from recorder.partitions.schema import MOMENT
 from recorder.replay.batch import Batch
+from recorder.replay.moments import iso
 from recorder.replay.selection import Selection
-from recorder.replay.wire import iso
 
 _GAP_EVENT = '{"event":"gap.'  # how the recorder's own entries about gaps begin
 _LIFECYCLE = Kind.LIFECYCLE.word

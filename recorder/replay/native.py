@@ -14,14 +14,14 @@ from dataclasses import replace
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Response
 
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, RequestInvalid
 from recorder.replay import answers
 from recorder.replay.client import Client
 from recorder.replay.port.handshake import Answer, Handshake, response
 from recorder.replay.port.socket import Socket
 from recorder.replay.sessions import Full, Sessions
 from recorder.replay.track import Plan
-from recorder.replay.wire import Options, Refused, parse_query, session_name
+from recorder.replay.wire import Options, parse_query, session_name
 
 
 class Native:
@@ -37,7 +37,7 @@ class Native:
             options, plan = await self._plan(request)
             if self.sessions.named(options.session) is None:
                 self.sessions.check_room()
-        except Refused as refused:
+        except RequestInvalid as refused:
             self.sessions.counts["queries_refused_total"] += 1
             return response(Answer(400, answers.error_text(refused)))
         except Full as full:
@@ -87,6 +87,6 @@ class Native:
         if request.session is not None:
             name = session_name("session", request.session)
             if options.session not in (None, name):
-                raise Refused("session", options.session, f"{name}, as the path says, or none")
+                raise RequestInvalid("session", options.session, f"{name}, as the path says, or none")
             options = replace(options, session=name)
         return options, await self.sessions.plan(options)

@@ -1,7 +1,7 @@
 """All sessions of a server: made, found by name, counted, ended.
 
-In: what clients ask for, the recording. Out: a plan for it, or Refused with what is recorded; sessions, so many at
-most. Holds nothing that must survive.
+In: what clients ask for, the recording. Out: a plan for it, or RequestInvalid with what is recorded; sessions, so many
+at most. Holds nothing that must survive.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import asyncio
 from collections import Counter
 
 from recorder.clock import SECOND_NS, Clock
+from recorder.errors import RequestInvalid
 from recorder.replay.extents import Bounds
+from recorder.replay.moments import Point, iso
 from recorder.replay.reading import Start, Until, bounds_of
 from recorder.replay.session import Session
 from recorder.replay.timeline import Timeline
 from recorder.replay.track import Plan
-from recorder.replay.wire import Options, Point, Refused, iso
+from recorder.replay.wire import Options
 from recorder.settings import Replay
 
 TRIES_MAX, TRY_EVERY_S = 100, 0.02
@@ -39,22 +41,22 @@ class Sessions:
         self.counts: Counter[str] = Counter()  # what happened since the start, by a name that ends in _total
 
     async def plan(self, options: Options) -> Plan:
-        """What was asked for, on the timeline as it is now. Raises Refused, or RecorderError as Timeline does."""
+        """What was asked for, on the timeline as it is now. Raises RequestInvalid, or as Timeline does."""
         return await asyncio.to_thread(self._plan, options)
 
     async def located(self, parameter: str, point: Point) -> Start:
-        """Where a point is. Raises Refused with what is recorded."""
+        """Where a point is. Raises RequestInvalid with what is recorded."""
         return await asyncio.to_thread(self._located, parameter, point)
 
     async def moved(self, session: Session, by_ns: int) -> Start:
-        """So far from where a session is, or as far as the recording goes. Raises Refused."""
+        """So far from where a session is, or as far as the recording goes. Raises RequestInvalid."""
         for _ in range(TRIES_MAX):  # after a seek, where it is turns out with the first message that is read
             if session.moment_ns is not None:
                 break
             await asyncio.sleep(TRY_EVERY_S)
         bounds = await asyncio.to_thread(bounds_of, self.timeline)
         if bounds is None or (moment_ns := session.moment_ns) is None:
-            raise Refused("by", f"{by_ns / SECOND_NS} s", _recorded(bounds))
+            raise RequestInvalid("by", f"{by_ns / SECOND_NS} s", _recorded(bounds))
         ns = min(max(moment_ns + by_ns, bounds.first_received_ns), bounds.last_received_ns)
         return await self.located("by", Point(ns=ns))
 
@@ -95,7 +97,7 @@ class Sessions:
         if options.feeds:
             known = self.timeline.feeds(options.feeds) if bounds_of(self.timeline) else frozenset()
             if unknown := options.feeds - known:
-                raise Refused("feeds", ",".join(sorted(unknown)), ", ".join(sorted(known)) or _recorded(None))
+                raise RequestInvalid("feeds", ",".join(sorted(unknown)), ", ".join(sorted(known)) or _recorded(None))
         start = self._located("from", options.from_)
         until = Until()
         if (to := options.to) is not None:
@@ -103,7 +105,7 @@ class Sessions:
             begin = to.position is not None and to.position <= start.position
             if begin or (to.ns is not None and start.moment_ns is not None and to.ns <= start.moment_ns):
                 given = f"@{to.position}" if to.ns is None else iso(to.ns)
-                raise Refused("to", given, f"something behind `from`, which is not included; {self._recorded()}")
+                raise RequestInvalid("to", given, f"something behind `from`, which is not included; {self._recorded()}")
         return Plan(start, until, options.speed, options.max_idle_ns, options.loop, options.paused)
 
     def _located(self, parameter: str, point: Point) -> Start:
@@ -113,13 +115,13 @@ class Sessions:
         if bounds is None:
             if point.start:
                 return Start(1)
-            raise Refused(parameter, _words(point), "start or live; nothing is recorded yet")
+            raise RequestInvalid(parameter, _words(point), "start or live; nothing is recorded yet")
         if point.position is not None:
             if point.position > bounds.last_position:
-                raise Refused(parameter, _words(point), _recorded(bounds))
+                raise RequestInvalid(parameter, _words(point), _recorded(bounds))
             return Start(max(point.position, bounds.first_position))
         if point.ns is not None and point.ns > bounds.last_received_ns:
-            raise Refused(parameter, _words(point), _recorded(bounds))
+            raise RequestInvalid(parameter, _words(point), _recorded(bounds))
         if point.ns is None or point.ns <= bounds.first_received_ns:
             return Start(bounds.first_position)
         return Start(self.timeline.position_at(point.ns), point.ns)

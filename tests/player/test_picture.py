@@ -9,7 +9,7 @@ from rich.console import Console
 from recorder.clock import SECOND_NS
 from recorder.player.picture import picture
 from recorder.player.shown import Range, Shown
-from recorder.replay.wire import iso
+from recorder.replay.moments import iso
 
 NOON_NS = 1_769_860_800 * SECOND_NS
 

@@ -7,8 +7,9 @@ import pytest
 
 from recorder.clock import SECOND_NS
 from recorder.player.shown import LINES_MAX, Range, Shown
+from recorder.replay.moments import iso
 from recorder.replay.playhead import MAX
-from recorder.replay.wire import iso, parse_query
+from recorder.replay.wire import parse_query
 
 NOON_NS = 1_769_860_800 * SECOND_NS
 S = SECOND_NS

@@ -26,17 +26,19 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request
 
 from recorder.clock import MS_NS, SECOND_NS, Clock, Moment
+from recorder.errors import RequestInvalid
 from recorder.journal.group import GroupBuilder
 from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.replay import answers, facts
+from recorder.replay.moments import iso
 from recorder.replay.native import Native
 from recorder.replay.port.gate import Gate
 from recorder.replay.port.pages import pages
 from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
-from recorder.replay.wire import Refused, iso, parse_query
+from recorder.replay.wire import parse_query
 from recorder.settings import Replay
 
 START_NS = 1_769_860_800 * SECOND_NS
@@ -121,7 +123,7 @@ def test_any_query_is_a_plan_or_a_refusal_that_can_be_said(data: Path, capsys: p
         tried += 1
         try:
             plan = sessions._plan(parse_query(query))
-        except Refused as refused:
+        except RequestInvalid as refused:
             assert orjson.loads(answers.error_text(refused))["error"]["possible"]
         else:
             planned += 1

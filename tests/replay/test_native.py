@@ -23,11 +23,11 @@ from recorder import lifecycle
 from recorder.clock import MS_NS, SECOND_NS, Clock
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.partitions.schema import MESSAGES_SCHEMA, MOMENT
+from recorder.replay.moments import iso
 from recorder.replay.native import Native
 from recorder.replay.port.server import Server
 from recorder.replay.sessions import Sessions
 from recorder.replay.timeline import Timeline
-from recorder.replay.wire import iso
 from recorder.settings import Replay
 
 Record = Callable[..., None]

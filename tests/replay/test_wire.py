@@ -12,10 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recorder.clock import MS_NS, SECOND_NS
+from recorder.errors import RequestInvalid
 from recorder.message import Kind
 from recorder.replay import answers
+from recorder.replay.moments import INT64_MAX, Point, iso
 from recorder.replay.playhead import MAX
-from recorder.replay.wire import INT64_MAX, Operation, Options, Point, Refused, iso, parse_operation, parse_query
+from recorder.replay.wire import Operation, Options, parse_operation, parse_query
 
 NOON_NS = 1_769_860_800 * SECOND_NS  # 2026-01-31T12:00:00Z
 
@@ -58,7 +60,7 @@ def test_a_moment_as_it_is_told_is_taken_back(ns: int) -> None:
     "text", ["", "@", "@-1", "@1.5", "2026-02-30", "2026-01-31T25:00", "-5", "٣", "1e9", "@" + "9" * 19]
 )
 def test_what_is_no_place_on_the_timeline_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="epoch in s, ms or ns"):
+    with pytest.raises(RequestInvalid, match="epoch in s, ms or ns"):
         parse_query({"from": text})
 
 
@@ -132,13 +134,13 @@ def test_operations_are_understood(text: str, operation: Operation) -> None:
     ],
 )
 def test_what_is_no_operation_is_refused_by_the_name_of_what_is_wrong(text: str, parameter: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestInvalid) as refused:
         parse_operation(text)
     assert refused.value.parameter == parameter
 
 
 def test_a_refusal_carries_the_id_of_its_request() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestInvalid) as refused:
         parse_operation('{"op":"speed","speed":0,"request_id":"x"}')
     assert orjson.loads(answers.error_text(refused.value))["error"]["request_id"] == "x"
 
@@ -160,7 +162,7 @@ FIELDS = ["op", "request_id", "to", "by", "speed", "messages", "duration"]
 OPS = ["pause", "resume", "seek", "speed", "step", "stop", "state"]
 
 
-def answered(refused: Refused) -> None:
+def answered(refused: RequestInvalid) -> None:
     error = orjson.loads(answers.error_text(refused))["error"]
     assert error["possible"]
     assert len(error["given"]) <= 101
@@ -171,7 +173,7 @@ def answered(refused: Refused) -> None:
 def test_any_query_is_options_or_a_refusal(query: dict[str, str]) -> None:
     try:
         options = parse_query(query)
-    except Refused as refused:
+    except RequestInvalid as refused:
         answered(refused)
     else:
         assert 0.01 <= options.speed <= 1e6 or options.speed == MAX
@@ -188,7 +190,7 @@ def test_any_query_is_options_or_a_refusal(query: dict[str, str]) -> None:
 def test_any_frame_is_an_operation_or_a_refusal(frame: str | bytes) -> None:
     try:
         parse_operation(frame)
-    except Refused as refused:
+    except RequestInvalid as refused:
         answered(refused)
 
 
@@ -197,7 +199,7 @@ def test_any_frame_is_an_operation_or_a_refusal(frame: str | bytes) -> None:
 def test_any_object_is_an_operation_or_a_refusal(fields: dict[str, Any], op: str) -> None:
     try:
         operation = parse_operation(json.dumps({"op": op, **fields}))
-    except Refused as refused:
+    except RequestInvalid as refused:
         answered(refused)
     else:
         assert operation.speed is None or math.isfinite(operation.speed) or operation.speed == MAX

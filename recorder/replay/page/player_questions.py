@@ -1,7 +1,7 @@
 """What the page's player asks of a recording: its bounds, how dense it is, prices, articles.
 
 In: a question with its parameters. Out: plain values, each bounded however much is recorded: prices as so many buckets,
-articles as the newest ones, gaps as the longest ones. What cannot be asked is Refused, as on /replay, with what can.
+articles as the newest ones, gaps as the longest ones. What cannot be asked is RequestInvalid, with what can.
 Moments are milliseconds since 1970 UTC, as JavaScript has them. Only reads; asking off the event loop, and how much at
 once, is questions.py's business.
 """
@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recorder.clock import MS_NS
+from recorder.errors import RequestInvalid
 from recorder.partitions.layout import HOUR_NS
+from recorder.replay.moments import point
 from recorder.replay.page.questions import Asked, Question
-from recorder.replay.wire import Refused, point
 
 BUCKETS_MAX, BUCKETS = 2_000, 400
 POINTS_MAX, POINTS = 5_000, 1_000
@@ -52,7 +53,7 @@ def bounds(asked: Asked) -> object:
     """`range.json`: first and last moment, feeds with their kinds, symbols of quotes.
 
     {"from_ms", "to_ms", "feeds": [{"feed", "kind", "messages"}, …], "symbols": ["AAPL", …], "symbols_total"}; both
-    moments are null where nothing is recorded. Raises Refused.
+    moments are null where nothing is recorded. Raises RequestInvalid.
     """
     _known(asked)
     span = _recorded(asked)
@@ -85,7 +86,7 @@ def density(asked: Asked) -> object:
     """`density.json?from&to&buckets`: messages a bucket of each kind of feed, and the longest gaps, by their beginning.
 
     {"from_ms", "to_ms", "bucket_ms", "kinds": {"finlight": [0, 3, …], …}, "gaps": [{"feed", "channel", "since_ms",
-    "until_ms", "cause"}, …], "gaps_total"}; `until_ms` of an open gap is null. Raises Refused.
+    "until_ms", "cause"}, …], "gaps_total"}; `until_ms` of an open gap is null. Raises RequestInvalid.
     """
     _known(asked, "from", "to", "buckets")
     count = _count(asked, "buckets", BUCKETS, BUCKETS_MAX)
@@ -147,12 +148,12 @@ def prices(asked: Asked) -> object:
     """`prices.json?symbol&from&to&points`: of each bucket with a price: when the last came, the extremes, the last.
 
     {"symbol", "from_ms", "to_ms", "bucket_ms", "at_ms": […], "low": […], "high": […], "last": […]}: the columns are as
-    long as there are buckets with prices. Raises Refused.
+    long as there are buckets with prices. Raises RequestInvalid.
     """
     _known(asked, "symbol", "from", "to", "points")
     symbol = _symbol(asked)
     if symbol is None:
-        raise Refused("symbol", None, "a symbol as it stands in quotes; /page/range.json has them")
+        raise RequestInvalid("symbol", None, "a symbol as it stands in quotes; /page/range.json has them")
     count = _count(asked, "points", POINTS, POINTS_MAX)
     if (span := _span(asked)) is None:
         return {"symbol": symbol, "from_ms": None, "to_ms": None, "bucket_ms": None} | {name: [] for name in _PRICES}
@@ -191,7 +192,7 @@ _ARTICLE = {
 def articles(asked: Asked) -> object:
     """`articles.json?from&to&symbol&count`: {"articles": […]}, newest first, each with the keys of _ARTICLE.
 
-    Each revision of an article comes once, as it first arrived. `symbol`: only those about it. Raises Refused.
+    Each revision of an article comes once, as it first arrived. `symbol`: only those about it. Raises RequestInvalid.
     """
     _known(asked, "symbol", "from", "to", "count")
     symbol = _symbol(asked)
@@ -232,7 +233,7 @@ QUESTIONS = (
 def _known(asked: Asked, *names: str) -> None:
     for name in asked.parameters:
         if name not in names and name != "token":
-            raise Refused("parameter", name, ", ".join(names) or "none is needed")
+            raise RequestInvalid("parameter", name, ", ".join(names) or "none is needed")
 
 
 def _recorded(asked: Asked) -> Span | None:
@@ -249,7 +250,7 @@ def _span(asked: Asked) -> Span | None:
         return None
     span = Span(recorded.from_ns if from_ns is None else from_ns, recorded.to_ns if to_ns is None else to_ns)
     if span.to_ns <= span.from_ns:
-        raise Refused("to", asked.parameters.get("to"), "a moment behind `from`, which is not included")
+        raise RequestInvalid("to", asked.parameters.get("to"), "a moment behind `from`, which is not included")
     return span
 
 
@@ -257,19 +258,19 @@ def _moment(asked: Asked, name: str) -> int | None:
     if (text := asked.parameters.get(name)) is None:
         return None
     if (ns := point(name, text).ns) is None:
-        raise Refused(name, text, "2026-01-31T12:00:00.123456789Z, or an epoch in s, ms or ns")
+        raise RequestInvalid(name, text, "2026-01-31T12:00:00.123456789Z, or an epoch in s, ms or ns")
     return ns
 
 
 def _count(asked: Asked, name: str, otherwise: int, most: int) -> int:
     text = asked.parameters.get(name, str(otherwise))
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
-        raise Refused(name, text, f"1 to {most}")
+        raise RequestInvalid(name, text, f"1 to {most}")
     return int(text)
 
 
 def _symbol(asked: Asked) -> str | None:
     text = asked.parameters.get("symbol")
     if text is not None and not (1 <= len(text) <= SYMBOL_CHARACTERS_MAX and text.isprintable()):
-        raise Refused("symbol", text, f"1 to {SYMBOL_CHARACTERS_MAX} characters")
+        raise RequestInvalid("symbol", text, f"1 to {SYMBOL_CHARACTERS_MAX} characters")
     return text

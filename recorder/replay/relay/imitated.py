@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from websockets.http11 import Response
 
-from recorder.errors import RecorderError
+from recorder.errors import RecorderError, RequestInvalid
 from recorder.message import Kind, Stream
 from recorder.replay import answers
 from recorder.replay.encoding import Wanted
+from recorder.replay.moments import iso
 from recorder.replay.playhead import MAX
 from recorder.replay.port.handshake import Answer, Handshake, response
 from recorder.replay.port.socket import Socket
@@ -25,7 +26,6 @@ from recorder.replay.relay.relay import Relay
 from recorder.replay.selection import Selection
 from recorder.replay.sessions import Full, Sessions
 from recorder.replay.track import Plan
-from recorder.replay.wire import Refused, iso
 
 
 class Turned(Exception):
@@ -41,7 +41,7 @@ def not_recorded(kind: str) -> Turned:
 
 
 class Imitated:
-    """A place of the server. `defaults`: parameters for clients that do not give them; Refused where they are wrong."""
+    """A place of the server. `defaults`: for clients that do not give them; RequestInvalid where they are wrong."""
 
     def __init__(self, sessions: Sessions, defaults: Mapping[str, str] | None = None) -> None:
         asked.parse({}, None, defaults)
@@ -53,7 +53,7 @@ class Imitated:
     # --- what differs between the upstreams -----------------------------------------------------------------------
 
     async def relay(self, request: Handshake, asked: Asked) -> Relay:
-        """One of `relays`, or a new one for them. Raises Turned, Refused, Full, RecorderError."""
+        """One of `relays`, or a new one for them. Raises Turned, RequestInvalid, Full, RecorderError."""
         raise NotImplementedError
 
     async def plain(self, request: Handshake) -> Answer:
@@ -69,7 +69,7 @@ class Imitated:
             relay = await self.relay(request, self.asked(request))
         except Turned as turned:
             return response(turned.answer)
-        except Refused as refused:
+        except RequestInvalid as refused:
             self.sessions.counts["queries_refused_total"] += 1
             return response(Answer(400, answers.error_text(refused)))
         except Full as full:
@@ -96,11 +96,11 @@ class Imitated:
     # --- for the upstreams ----------------------------------------------------------------------------------------
 
     def asked(self, request: Handshake) -> Asked:
-        """Raises Refused."""
+        """Raises RequestInvalid."""
         return asked.parse(request.query, request.session, self.defaults)
 
     async def plan(self, asked: Asked) -> Plan:
-        """Raises Refused, Full, RecorderError."""
+        """Raises RequestInvalid, Full, RecorderError."""
         is_there = any(session.name == asked.name for session in self.sessions.all if asked.name is not None)
         if not is_there and len(self.sessions.all) >= self.sessions.limits.sessions_max:
             raise Full("sessions_max", self.sessions.limits.sessions_max)
@@ -113,14 +113,14 @@ class Imitated:
         return any(map(wanted, self._streams))
 
     async def wanted(self, asked: Asked, kinds: frozenset[str]) -> Wanted:
-        """What a relay wants of the timeline: feeds of these kinds. Raises Refused where one asked for is not there."""
+        """What a relay wants: feeds of these kinds. Raises RequestInvalid where one asked for is not there."""
         if asked.feeds:
             known = {stream.feed for stream in self._streams if stream.feed_kind in kinds}
             if not asked.feeds <= known:  # it may be newer than what was read
                 await self.recorded(lambda _: False)
                 known = {stream.feed for stream in self._streams if stream.feed_kind in kinds}
             if unknown := asked.feeds - known:
-                raise Refused("feed", ", ".join(sorted(unknown)), ", ".join(sorted(known)))
+                raise RequestInvalid("feed", ", ".join(sorted(unknown)), ", ".join(sorted(known)))
         of = frozenset({Kind.DATA, Kind.LIFECYCLE} if asked.as_recorded else {Kind.DATA})
         return Wanted(Selection(asked.feeds, kinds, of))
 

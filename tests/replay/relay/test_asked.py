@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recorder.errors import RequestInvalid
+from recorder.replay.moments import Point
 from recorder.replay.relay.asked import OWN, PLAYED, UPSTREAMS, Asked, parse
-from recorder.replay.wire import Point, Refused
 
 
 def test_without_a_word_it_is_live_at_its_own_pace() -> None:
@@ -47,7 +48,7 @@ def test_the_session_may_stand_in_the_path_or_the_query() -> None:
     ],
 )
 def test_what_is_not_possible_is_refused_by_name(query: dict[str, str], session: str | None, parameter: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestInvalid) as refused:
         parse(query, session)
     assert refused.value.parameter == parameter
 
@@ -73,5 +74,5 @@ def test_a_relay_is_shared_where_name_feeds_and_faults_are_the_same(
 def test_whatever_is_asked_is_understood_or_refused(query: dict[str, str], session: str | None) -> None:
     try:
         assert isinstance(parse(query, session), Asked)
-    except Refused as refused:
+    except RequestInvalid as refused:
         assert refused.possible
