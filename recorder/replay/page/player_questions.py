@@ -245,13 +245,12 @@ def _recorded(asked: Asked) -> Span | None:
 def _span(asked: Asked) -> Span | None:
     """What is asked for, of all that is recorded where nothing else is said; None where nothing is."""
     from_ns, to_ns = _moment(asked, "from"), _moment(asked, "to")
-    recorded = _recorded(asked)
-    if recorded is None:
+    if from_ns is not None and to_ns is not None and to_ns <= from_ns:
+        raise RequestInvalid("to", asked.parameters["to"], "a moment behind `from`, which is not included")
+    if (recorded := _recorded(asked)) is None:
         return None
-    span = Span(recorded.from_ns if from_ns is None else from_ns, recorded.to_ns if to_ns is None else to_ns)
-    if span.to_ns <= span.from_ns:
-        raise RequestInvalid("to", asked.parameters.get("to"), "a moment behind `from`, which is not included")
-    return span
+    from_ns = recorded.from_ns if from_ns is None else from_ns
+    return Span(from_ns, max(from_ns + 1, recorded.to_ns if to_ns is None else to_ns))
 
 
 def _moment(asked: Asked, name: str) -> int | None:

@@ -7,8 +7,10 @@ import uPlot from "./vendor/uPlot/uPlot.esm.js";
 export const AXIS_PX = 58; // of the prices, at the right; the timeline below leaves as much
 const TAIL_MAX = 5000; // points that have come since the prices were asked for
 const MARKS_MAX = 500;
+const MARKS_APART_PX = 7;
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
+const APART_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, ...SECONDS.map((s) => s * 1000), ...[1, 2, 4, 7, 14, 28, 91, 182, 364].map((d) => d * 86_400_000)];
 const MARK_NEAR_PX = 9;
-const SENTIMENT_COLOURS = { positive: "--good", negative: "--bad" };
 
 export class Chart {
   // `seek(ms)`: pressed there. `zoom(fromMs, toMs)`: drawn over. `pick(article)`: the mark under the pointer, or null
@@ -39,7 +41,6 @@ export class Chart {
     };
     this.plot = new uPlot({
       ...this.size(),
-      ms: 1,
       padding: [10, 0, 0, 0],
       legend: { show: false },
       cursor: {
@@ -48,10 +49,9 @@ export class Chart {
         drag: { x: true, y: false, setScale: false },
         bind: { dblclick: () => () => null },
       },
-      tzDate: (ms) => uPlot.tzDate(new Date(ms), "Etc/UTC"),
-      scales: { x: { time: true, range: () => [this.range.fromMs, this.range.toMs] }, y: { range: roomy } },
+      scales: { x: { time: false, range: () => [this.range.fromMs, this.range.toMs] }, y: { range: roomy } },
       axes: [
-        { ...axis, size: 28, space: 70, values: (_, ticks, __, ___, apart) => ticks.map((at) => tick(at, apart)) },
+        { ...axis, size: 28, space: 64, incrs: APART_MS, values: (plot, ticks, _, __, apart) => ticks.map((at) => within(plot, at) ? tick(at, apart) : null) },
         { ...axis, side: 1, size: AXIS_PX, space: 36, values: (_, ticks, __, ___, apart) => ticks.map((y) => y.toFixed(digits(apart))) },
       ],
       series: [
@@ -185,13 +185,13 @@ export class Chart {
     let before = -Infinity;
     for (const article of this.marks) {
       const x = plot.valToPos(article.at_ms, "x", true);
-      if (x < left || x > left + width || x - before < 3 * fine) continue;
+      if (x < left || x > left + width || x - before < MARKS_APART_PX * fine) continue;
       before = x;
       const price = this.priceAt(article.at_ms);
       const y = price === null ? top + height - 8 * fine : plot.valToPos(price, "y", true);
       pen.globalAlpha = article.at_ms <= this.headMs ? 1 : 0.35;
       pen.fillStyle = pen.strokeStyle = { positive: colours.good, negative: colours.bad }[article.sentiment] ?? colours.neutral;
-      const large = article === this.picked ? 6.5 : 4.5;
+      const large = article === this.picked ? 6.5 : 4;
       if (article === this.picked) {
         pen.lineWidth = fine;
         pen.beginPath();
@@ -207,7 +207,7 @@ export class Chart {
       pen.closePath();
       pen.fill();
       pen.strokeStyle = colours.card;
-      pen.lineWidth = 1.5 * fine;
+      pen.lineWidth = fine;
       pen.stroke();
       this.drawn.push([x / fine, article]);
     }
@@ -258,6 +258,12 @@ export class Chart {
 
 function push(columns, ...values) {
   values.forEach((value, at) => columns[at].push(value));
+}
+
+// Whether a tick's label has room before the edges.
+function within(plot, at) {
+  const { min, max } = plot.scales.x, room = (max - min) * (22 / Math.max(60, plot.width - AXIS_PX));
+  return at >= min + room && at <= max - room;
 }
 
 // A tenth above and below; a flat line in the middle.

@@ -19,6 +19,11 @@ export const KEYS = [
   ["?", "these keys"],
 ];
 
+const icon = (path) => `<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="${path}"/></svg>`;
+const TO_START = icon("M3 3h2v10H3zM13 3v10L6 8z");
+const PLAY = `${icon("M4 2.5v11L13 8z").replace("icon", "icon if-still")}${icon("M4 3h3v10H4zM9 3h3v10H9z").replace("icon", "icon if-running")}`;
+const STEP = icon("M3 3h2v10H3zM7 3v10l7-5z");
+const DOT = icon("M8 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8z");
 const options = SPEEDS.map(([value, words]) => `<option value="${value}">${words}</option>`).join("");
 const keys = KEYS.map(([key, what]) => `<dt>${key.split(" ").map((one) => `<kbd>${one}</kbd>`).join(" ")}</dt><dd>${what}</dd>`).join("");
 
@@ -31,16 +36,16 @@ export const LAYOUT = `
       <div class="now-state"><span class="status" role="status">…</span><span class="figures number soft"></span></div>
     </div>
     <div class="buttons">
-      <button type="button" class="to-start" title="To the beginning (Home)" aria-label="To the beginning">⏮</button>
-      <button type="button" class="main play" title="Play, pause (Space)">▶ Play</button>
-      <button type="button" class="step" title="One message (.)" aria-label="Step one message">⏵|</button>
-      <button type="button" class="go-live" title="What is being recorded now (L)">● Live</button>
+      <button type="button" class="to-start" title="To the beginning (Home)" aria-label="To the beginning">${TO_START}</button>
+      <button type="button" class="main play" title="Play, pause (Space)">${PLAY}<span class="play-word">Play</span></button>
+      <button type="button" class="step" title="One message (.)" aria-label="Step one message">${STEP}</button>
+      <button type="button" class="go-live" title="What is being recorded now (L)">${DOT}Live</button>
       <span class="speeds"><button type="button" class="slower" title="Slower (−)" aria-label="Slower">−</button><select class="speed" aria-label="Speed">${options}</select><button type="button" class="faster" title="Faster (+)" aria-label="Faster">+</button></span>
       <button type="button" class="quiet help" title="Keys (?)" aria-label="Keys">?</button>
     </div>
     <form class="range">
-      <label>From <input class="from" type="datetime-local" step="1" required></label>
-      <label>to <input class="to" type="datetime-local" step="1" required></label>
+      <label>From <input class="from number" type="text" autocomplete="off" spellcheck="false" size="19" required></label>
+      <label>to <input class="to number" type="text" autocomplete="off" spellcheck="false" size="19" required></label> <span>UTC</span>
       <button type="submit">Set</button>
       <span class="presets" role="group" aria-label="Range">
         <button type="button" class="quiet" data-last="600000">10 min</button><button type="button" class="quiet" data-last="3600000">1 h</button><button type="button" class="quiet" data-last="86400000">24 h</button><button type="button" class="quiet" data-last="604800000">7 d</button><button type="button" class="quiet" data-last="all">All</button>

@@ -41,13 +41,10 @@ export function tick(ms, apart) {
   return apart >= 1000 ? clock(ms) : clock(ms, 3).slice(3);
 }
 
-// For <input type="datetime-local">, read and shown as UTC.
-export function toInput(ms) {
-  return new Date(ms).toISOString().slice(0, 19);
-}
-
-export function fromInput(text) {
-  const ms = Date.parse(`${text}Z`);
+// What a reader writes: 2026-01-31 14:30:07, less of it, or ISO 8601; UTC where it names no zone. Null: no moment.
+export function read(words) {
+  const found = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?)?\s*(Z|[+-]\d\d:\d\d)?$/.exec(words.trim());
+  const ms = found ? Date.parse(`${found[1]}T${found[2] ?? "00:00"}${(found[3] ?? ":00").slice(0, 7)}${found[4] ?? "Z"}`) : NaN;
   return Number.isFinite(ms) ? ms : null;
 }
 

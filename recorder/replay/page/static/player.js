@@ -8,7 +8,7 @@ import { Articles } from "./articles.js";
 import { Chart } from "./chart.js";
 import { listen } from "./keys.js";
 import { LAYOUT, SPEEDS } from "./layout.js";
-import { clock, day, fromInput, moment, toInput } from "./moments.js";
+import { clock, day, moment, read } from "./moments.js";
 import { Playing } from "./playing.js";
 import { onTheme } from "./theme.js";
 import { described, GROUPS, Timeline } from "./timeline.js";
@@ -134,8 +134,8 @@ class Player {
     this.range = range;
     this.timeline.set(range);
     this.chart.set(range);
-    this.find(".from").value = toInput(range.fromMs);
-    this.find(".to").value = toInput(range.toMs);
+    this.find(".from").value = moment(range.fromMs);
+    this.find(".to").value = moment(range.toMs);
     const said = new URLSearchParams({ from: new Date(range.fromMs).toISOString() });
     if (!range.open) said.set("to", new Date(range.toMs).toISOString());
     if (this.symbol) said.set("symbol", this.symbol);
@@ -312,8 +312,8 @@ class Player {
     say(chip, WORDS[status] ?? status);
     chip.dataset.status = status;
     const play = this.find(".play");
-    say(play, running ? "⏸ Pause" : status === "ended" ? "▶ Again" : "▶ Play");
-    play.setAttribute("aria-pressed", running);
+    say(play.lastElementChild, running ? "Pause" : status === "ended" ? "Again" : "Play");
+    play.dataset.running = running;
     this.find(".go-live").classList.toggle("lit", status === "live");
     const words = [];
     if (state) {
@@ -466,9 +466,10 @@ class Player {
     });
     this.find(".range").addEventListener("submit", (event) => {
       event.preventDefault();
-      const fromMs = fromInput(this.find(".from").value), toMs = fromInput(this.find(".to").value);
-      if (this.range === null || fromMs === null || toMs === null) return;
-      if (toMs <= fromMs) this.problem("The range has to end after it begins.");
+      const fromMs = read(this.find(".from").value), toMs = read(this.find(".to").value);
+      if (this.range === null) return;
+      if (fromMs === null || toMs === null) this.problem("Write moments as 2026-01-31 14:30:00, in UTC.");
+      else if (toMs <= fromMs) this.problem("The range has to end after it begins.");
       else if (fromMs >= this.recorded.to_ms || toMs <= this.recorded.from_ms) {
         this.problem(`Nothing is recorded then: there is ${moment(this.recorded.from_ms)} to ${moment(this.recorded.to_ms)} UTC.`);
       } else {
@@ -492,9 +493,9 @@ function say(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
+// A moment in the page's address: epoch milliseconds, or as readers write it.
 function instant(text) {
-  const ms = text === null ? NaN : /^\d{12,14}$/.test(text) ? Number(text) : Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(text) ? text : `${text}Z`);
-  return Number.isFinite(ms) ? ms : null;
+  return text === null ? null : /^\d{12,14}$/.test(text) ? Number(text) : read(text);
 }
 
 function reached(speed) {
