@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recorder import __version__, cli_questions
+from recorder import __version__, cli_keeping, cli_questions
 from recorder.errors import RecorderError
 from recorder.options import as_json, load, load_for_reading, path, places, recording
 
@@ -54,7 +54,7 @@ def main() -> None:
     """
 
 
-for _command in cli_questions.COMMANDS:
+for _command in (*cli_questions.COMMANDS, *cli_keeping.COMMANDS):
     main.add_command(_command)
 
 
@@ -145,53 +145,6 @@ def status(config: Path | None, data: Path | None, as_json: bool) -> int:
     from recorder.commands import status as command
 
     return command.main(recording(config, data), as_json=as_json)
-
-
-@main.command()
-@places
-@as_json
-def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
-    """Read everything and check checksums, counts and order. Exit code 3 with a list of what was found.
-
-    \b
-    recorder verify
-    recorder verify --json | jq '.findings[]'
-    """
-    from recorder.commands import verify as command
-
-    return command.main(recording(config, data), as_json=as_json)
-
-
-@main.command()
-@places
-@as_json
-@click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
-def compact(config: Path | None, data: Path | None, as_json: bool, dry_run: bool) -> int:
-    """Make few files of many, now. A recorder does it by itself, so this is for where none runs.
-
-    \b
-    recorder compact --dry-run
-    recorder compact --data demo-data
-    """
-    from recorder.commands import compact as command
-
-    return command.main(load_for_reading(config, data), dry_run=dry_run, as_json=as_json)
-
-
-@main.command()
-@places
-@as_json
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def retain(config: Path | None, data: Path | None, as_json: bool, dry_run: bool) -> int:
-    """Let go of what is too old or too much by [retain] of the settings. A recorder does it by itself.
-
-    \b
-    recorder retain --dry-run
-    recorder retain
-    """
-    from recorder.commands import retain as command
-
-    return command.main(load_for_reading(config, data), dry_run=dry_run, as_json=as_json)
 
 
 @main.command()

@@ -8,7 +8,7 @@ Making and deleting the files is the business of sealing, compaction and retenti
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
 from typing import Literal, NamedTuple, cast
@@ -199,16 +199,19 @@ class Registry(Database):
             before = under_way.get(table)
             done = before.done if before and before.by == by else 0
             under_way[table] = Rebuilding(done, self.sealed_position(), by)
-        self.set_fact(REBUILDING, under_way)
+        self._rebuild(under_way)
 
     def rebuilt(self, table: str, position: int) -> None:
         """A table that is being made anew is up to this position."""
         under_way = self.rebuilding()
-        self.set_fact(REBUILDING, under_way | {table: under_way[table]._replace(done=position)})
+        self._rebuild(under_way | {table: under_way[table]._replace(done=position)})
 
     def end_rebuild(self, table: str) -> None:
         """Nothing of it is left to do."""
-        self.set_fact(REBUILDING, {name: how for name, how in self.rebuilding().items() if name != table})
+        self._rebuild({name: how for name, how in self.rebuilding().items() if name != table})
+
+    def _rebuild(self, under_way: Mapping[str, Rebuilding]) -> None:
+        self.set_fact(REBUILDING, {table: list(how) for table, how in under_way.items()})
 
     def standing(self) -> Standing:
         """What is known of the streams as of the sealed position."""

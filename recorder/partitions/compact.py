@@ -48,13 +48,15 @@ class Work:
         return sum(part.byte_count for part in self.inputs)
 
 
-def plan(parts: Sequence[Part]) -> list[Work]:
+def plan(parts: Sequence[Part], present_hour: str = "") -> list[Work]:
     """All there is to do now, hours first, the oldest first. Pure.
 
     An hour or a day is over when something later was sealed: receive times never go back, so nothing of it will come.
+    Where nobody records and nothing waits to be sealed, it is over when the clock says so: before `present_hour`.
     """
     runs = list(_runs(sorted(parts, key=lambda part: (part.table_name, part.first_position, part.last_position))))
     newest = max((hour for hour, _ in runs), default="")
+    newest = max(newest, present_hour)
     work = []
     hot = [(hour, run) for hour, run in runs if hour < newest and layout.is_hot(run[0].path)]
     for hour, those in groupby(sorted(hot, key=_when), _when):

@@ -121,10 +121,10 @@ def plan(parts: Sequence[Part], table: str, how: Rebuilding, let_go: int, taken:
     return [piece for piece in pieces if piece.last_position > how.done and piece.first_position <= how.until]
 
 
-def waits(parts: Sequence[Part], how: Rebuilding) -> bool:
-    """Whether something of what was asked for is hot still. Pure."""
+def hot_messages(parts: Sequence[Part], how: Rebuilding) -> int:
+    """How many messages of what was asked for are hot still. Pure."""
     hot = (part for part in parts if part.table_name == MESSAGES and layout.is_hot(part.path))
-    return any(part.last_position > how.done and part.first_position <= how.until for part in hot)
+    return sum(part.row_count for part in hot if part.last_position > how.done and part.first_position <= how.until)
 
 
 def _overlapping(parts: Sequence[Part], first: int, last: int) -> list[Part]:

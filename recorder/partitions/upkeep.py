@@ -12,7 +12,7 @@ for replays. Such connections lose their sentinel before the first file goes: th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ from recorder.partitions import compact, retain
 from recorder.partitions.apart import Apart
 from recorder.partitions.compact import Work
 from recorder.partitions.merge import Keep, merge
-from recorder.partitions.rebuild import Piece, asked, known, plan, rebuild, waits
+from recorder.partitions.rebuild import Piece, asked, hot_messages, known, plan, rebuild
 from recorder.partitions.replaced import delete, due
 from recorder.partitions.replacing import Beside, Replacing
 from recorder.partitions.retain import LetGo
@@ -42,6 +42,13 @@ NICENESS = 15  # sealing goes before it with 10; with 19, queries on all cores w
 FORGET_PATHS = 200  # at a time, between two commits
 REBUILD_S = 30.0  # at a time; then whatever else there is has its turn
 BY = f"{__version__}, schema {SCHEMA_VERSION}"
+
+
+class LeftAsItIs(RecorderError):
+    """Something is damaged; all else was done."""
+
+    def __init__(self, what: Iterable[str]) -> None:
+        super().__init__(f"left as it is: {'; '.join(what)}")
 
 
 @dataclass(slots=True)
@@ -102,25 +109,25 @@ class Upkeep:
         """End what is under way, at once: the next recorder does it again."""
         await self._replacing.close()
 
-    async def compact(self, told: Callable[[Work, int], None] = lambda *_: None) -> Compacted:
+    async def compact(self, told: Callable[[Work, int], None] = lambda *_: None, present_hour: str = "") -> Compacted:
         """Compact all there is to compact, and delete what had its grace.
 
-        `told` of each piece of work when it is done, and of how many bytes are planned behind it. Raises RecorderError
-        where something had to be left as it is, OSError where the disk refused, both after all else was done;
-        sqlite3.Error.
+        `told` of each piece of work when it is done, and of how many bytes are planned behind it. `present_hour`: see
+        compact.plan. Raises LeftAsItIs where something is damaged, OSError where the disk refused, both after all else
+        was done; sqlite3.Error.
         """
         done = Compacted()
         refused: OSError | None = None
         async with self._replacing.alone():
             try:
-                await self._compact(done, told)
+                await self._compact(done, told, present_hour)
             except OSError as error:  # what had its grace goes all the more
                 refused = error
             await self._delete(done)
         if refused:
             raise refused
         if self._left:
-            raise RecorderError(f"left as it is: {'; '.join(self._left.values())}")
+            raise LeftAsItIs(self._left.values())
         return done
 
     async def retain(self, limits: settings.Retain, told: Callable[[LetGo], None]) -> None:
@@ -137,30 +144,23 @@ class Upkeep:
             if begun:
                 await self._show()
 
-    async def rebuild(self, told: Callable[[dict[str, Rebuilding]], None] = lambda _: None) -> bool:
-        """Make anew what was asked for, as far as it is cold, for REBUILD_S; whether to call again for more.
+    async def rebuild(self, told: Callable[[dict[str, Rebuilding]], None] = lambda _: None) -> None:
+        """Make anew what was asked for, as far as it is cold; what is not follows when this is called again.
 
-        `told` of the tables under way and how far they are. Raises RecorderError for what had to be left as it is,
-        after all else of this turn was done, OSError or sqlite3.Error.
+        `told` of the tables under way and how far they are. Raises LeftAsItIs for what could not be made, after all
+        else was done, OSError or sqlite3.Error.
         """
-        wanted = asked(self._data)
-        if not wanted and not self._rebuild_due:
-            return False
         left: list[str] = []
-        until_ns = self._clock.now().monotonic_ns + int(REBUILD_S * SECOND_NS)
-        more = True
-        async with self._replacing.alone():
-            if wanted:
-                if wanted.tables:
-                    await self.begin_rebuild(wanted.tables)
-                wanted.done()
-            while more and self._clock.now().monotonic_ns < until_ns:
-                more = await self._rebuild(told, until_ns, left)
-            self._rebuild_due = more
-            await self._show()
+        while self._rebuild_due or asked(self._data):
+            async with self._replacing.alone():  # in turns, with compaction and whatever else there is
+                if wanted := asked(self._data):
+                    if wanted.tables:
+                        await self.begin_rebuild(wanted.tables)
+                    wanted.done()
+                self._rebuild_due = await self._rebuild(told, left)
+                await self._show()
         if left:
-            raise RecorderError(f"left as it is: {'; '.join(left)}")
-        return more
+            raise LeftAsItIs(left)
 
     async def begin_rebuild(self, tables: Sequence[str]) -> None:
         """Have these tables made anew by `rebuild`, all for none. Raises RequestInvalid."""
@@ -168,8 +168,9 @@ class Upkeep:
         await self._writer.call(lambda store: store.begin_rebuild(names, BY))
         self._rebuild_due = True
 
-    async def _compact(self, done: Compacted, told: Callable[[Work, int], None]) -> None:
-        while works := [w for w in await self._replacing.do(partial(to_do, self._data)) if w.what not in self._left]:
+    async def _compact(self, done: Compacted, told: Callable[[Work, int], None], present_hour: str) -> None:
+        look = partial(to_do, self._data, present_hour)
+        while works := [work for work in await self._replacing.do(look) if work.what not in self._left]:
             planned = sum(work.byte_count for work in works)
             for work in works:
                 try:
@@ -180,8 +181,9 @@ class Upkeep:
                 self._rebuild_due = True
                 told(work, planned)
 
-    async def _rebuild(self, told: Callable[[dict[str, Rebuilding]], None], until_ns: int, left: list[str]) -> bool:
-        """Of the first table of which something can be made anew, all that there is time for. False: there is none."""
+    async def _rebuild(self, told: Callable[[dict[str, Rebuilding]], None], left: list[str]) -> bool:
+        """All that there is time for. Returns whether to go on at once."""
+        until_ns = self._clock.now().monotonic_ns + int(REBUILD_S * SECOND_NS)
         under_way = await self._writer.call(Store.rebuilding)
         if other := [table for table, how in under_way.items() if how.by != BY]:  # an upgrade in between
             await self.begin_rebuild(other)
@@ -247,10 +249,10 @@ class Upkeep:
             done.deleted_bytes += sum(one.byte_count for one in gone)
 
 
-def to_do(data: Path) -> list[Work]:
+def to_do(data: Path, present_hour: str = "") -> list[Work]:
     """What there is to compact now."""
     with closing(Store.open_readonly(data)) as store:
-        return compact.plan(store.parts())
+        return compact.plan(store.parts(), present_hour)
 
 
 def to_let_go(data: Path, limits: settings.Retain, now_ns: int) -> list[LetGo]:
@@ -277,7 +279,7 @@ def to_rebuild(data: Path, table: str) -> tuple[list[Piece], bool]:
     with closing(Store.open_readonly(data)) as store, store.transaction():
         how, parts, let_go = store.rebuilding()[table], store.parts(), store.let_go_position()
         taken = {one.path for one in store.retired()}
-    return plan(parts, table, how, let_go, taken), waits(parts, how)
+    return plan(parts, table, how, let_go, taken), bool(hot_messages(parts, how))
 
 
 def _pass_over(piece: Piece, store: Store) -> None:
