@@ -45,7 +45,7 @@ def _clock(moment: Any) -> str:
 
 def _of(data: Any) -> str:
     match data:
-        case {"data": {"title": str(title), **article}}:
+        case {"data": {"title": str(title), **article}} | {"link": str(), "title": str(title), **article}:
             return f"{article.get('source') or ''}: {title}".removeprefix(": ")
         case {"action": str(action), **fields}:
             return f"{action} {_json(fields)}" if fields else action

@@ -107,7 +107,8 @@ class Selection:
     def _has_company(self, frame: str) -> bool:
         """Whether it is an article about a company with one of the symbols; tickers of listings do not count."""
         try:
-            companies = orjson.loads(frame)["data"]["companies"]
+            told = orjson.loads(frame)
+            companies = told.get("data", told)["companies"]  # without an envelope it was fetched over REST
             return any(_folded(company["ticker"]) in self._symbols for company in companies)
         except (ValueError, TypeError, LookupError, AttributeError):
             return False

@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recorder.commands.tail import pieces
-from recorder.journal.store import Store
+from recorder.replay.timeline import Timeline
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -104,12 +103,11 @@ def test_folder_without_a_recording_says_so(tmp_path: Path, tail: Start) -> None
     assert "nothing is recorded there" in complaint
 
 
-@pytest.mark.parametrize("after", range(11))
-def test_each_message_behind_a_position_comes_once(after: int, recording: Path) -> None:
+@pytest.mark.parametrize("first", range(1, 12))
+def test_each_message_from_a_position_on_comes_once(first: int, recording: Path) -> None:
     found: list[int] = []
-    with closing(Store.open_readonly(recording)) as store:
-        for piece in pieces(recording, store, after):
-            if piece is None:
-                break
-            found += piece["position"].to_pylist()
-    assert found == list(range(after + 1, 11))
+    for piece in pieces(Timeline(recording), first):
+        if piece is None:
+            break
+        found += piece["position"].to_pylist()
+    assert found == list(range(first, 11))

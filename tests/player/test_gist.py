@@ -16,6 +16,7 @@ QUOTE = {"symbol": "AAPL", "name": "Apple Inc.", "price": "227.52", "percentChan
     [
         ({"data": {"action": "sendArticle", "data": {"title": "Up", "source": "x.com"}}}, "x.com: Up"),
         ({"data": {"action": "sendArticle", "data": {"title": "Up"}}}, "Up"),
+        ({"data": {"link": "https://x.com/1", "title": "Missed", "source": "x.com"}}, "x.com: Missed"),  # over REST
         ({"data": {"action": "admit", "leaseId": "1"}}, 'admit {"leaseId":"1"}'),
         (
             {"data": [{"metadata": {"reset": 1}}, QUOTE, {**QUOTE, "symbol": "X"}]},

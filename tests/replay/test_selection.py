@@ -57,6 +57,7 @@ ROWS: list[tuple[Stream, Kind, bytes]] = [
     (ODD_CASE, Kind.DATA, b'{"quote":{"symbol":"AAPL"}}'),
     (NEWS, Kind.REPLY, b'{"action":"pong"}'),
     (OWN, Kind.LIFECYCLE, lifecycle.entry("recorder.started")),
+    (NEWS, Kind.DATA, b'{"link":"https://a","companies":[{"ticker":"NVDA"}]}'),  # fetched over REST
 ]
 
 
@@ -129,6 +130,7 @@ TALK = [16, 17]  # replies and own entries without a channel
         ({"MSFT", "BTC-USD"}, [0, 2, 6]),
         ({"AAPLX"}, [3]),
         ({"XOM"}, [7]),
+        ({"NVDA"}, [18]),
         ({"TSLA", "AMZN"}, []),  # only in the text of articles
         ({"A.PL", "AAP", "", ".*", "(", "\\", '"', "A|B", "[A-Z]+", "é", "\n"}, []),
     ],

@@ -1,8 +1,9 @@
 """Finlight's articles out of a recording: which recorded messages are news, and what was the newest before.
 
 In: recorded messages of one or several feeds. Out: articles for the imitation, each as often as the feed that brought
-it most often brought it; what a feed brings again because it was dialled anew is no news. The look for the newest
-article goes back from what was played last.
+it most often brought it; what a feed brings again because it was dialled anew is no news. What was fetched over REST
+never was on the wire, and is not put there: it is no frame, and came when the recorder asked for it. The look for the
+newest article goes back from what was played last.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ REMEMBERED_MAX = 20_000  # identities of articles, for repeats
 UNPARSED_BYTES_MAX = 16 << 20
 ATTENTIVE_AFTER = 1_000  # articles behind a snapshot, one of which may be the same
 RECENT_MAX = 500  # articles that need not be looked up
+NO_FRAME = Mark.ODD | Mark.REST
 
 
 class _Known:
@@ -123,7 +125,7 @@ class FinlightRelay(Relay):
         return self.finlight.expects_somebody
 
     def handle(self, message: Message, now: Moment) -> list[Output]:
-        if Mark.ODD in message.mark:
+        if message.mark & NO_FRAME:
             return []
         article = Article(message.payload)
         snapshot = bool(message.mark & (Mark.INITIAL | Mark.VARIANT))
@@ -154,7 +156,7 @@ class FinlightRelay(Relay):
                 self._sessions.timeline,
                 before,
                 selection,
-                lambda message: Mark.ODD not in message.mark and wanted(Article(message.payload)),
+                lambda message: not message.mark & NO_FRAME and wanted(Article(message.payload)),
             )
             return Article(found.payload) if found is not None else None
 

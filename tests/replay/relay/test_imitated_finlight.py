@@ -110,6 +110,27 @@ async def test_the_newest_is_one_that_passes_the_filters(tmp_path: Path, record:
             assert await no_more(client)
 
 
+async def test_what_was_fetched_over_rest_never_was_on_the_wire_and_is_not_put_there(
+    tmp_path: Path, record: Record
+) -> None:
+    """Neither among the others, nor as the newest one; a native listener gets it where it was recorded, and marked."""
+    fetched = orjson.dumps({"link": "https://x/50", "title": "missed in a gap", "language": "en"})
+    rest = {49: fetched, 50: fetched, 70: fetched}
+    some = [
+        message(number, payload=rest.get(number, b""), mark=Mark.REST if number in rest else Mark.NONE)
+        for number in range(1, 101)
+    ]
+    record(tmp_path / "d", some, seals=(60,))
+    async with serving(tmp_path / "d") as server:
+        async with subscribed(server, "/finlight?from=@51&speed=max") as client:
+            assert await frames(client, 50) == [body(48), *(body(number) for number in range(51, 101) if number != 70)]
+            assert await no_more(client)
+        async with connect(f"{server.url}/replay?from=@70&to=@71") as native:
+            told = [orjson.loads(text) async for text in native]
+        (missed,) = (each for each in told if "position" in each)
+        assert (missed["mark"], missed["data"]["link"]) == ("rest", "https://x/50")
+
+
 @pytest.mark.parametrize("url", ["/finlight/raw?from=@2&speed=max", "/finlight//raw?from=@2&speed=max"])
 async def test_raw_has_its_own_frames_and_no_newest_article(tmp_path: Path, record: Record, url: str) -> None:
     record(tmp_path / "d", [message(position, RAW if position % 2 else NEWS) for position in range(1, 11)])
