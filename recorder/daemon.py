@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import recorder
-from recorder import lifecycle, reload, service, status
+from recorder import lifecycle, reload, service, status, tallies
 from recorder.clock import Clock, Moment
 from recorder.clockwatch import ClockWatch
 from recorder.errors import JournalFailed
@@ -35,6 +34,7 @@ from recorder.rhythm import HOURS_KIND, Rhythms
 from recorder.roster import Roster
 from recorder.schedule import Job, Schedule
 from recorder.settings import Settings
+from recorder.tallies import Tallies
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Daemon:
         self.upkeep = Upkeep(
             settings.data, self.journal, settings.compact, self.clock, self.sealer.show, keep_free_bytes=keep_free_bytes
         )
-        self.messages: Counter[Stream] = Counter()
+        self.tallies = Tallies()
         self.rhythms = Rhythms()
         self._clock_watch = ClockWatch(CLOCK_EVERY_S)
         self.started = self.clock.now()
@@ -168,13 +168,14 @@ class Daemon:
             position = self.journal.append(stream, kind, connection, payloads, mark, moment)
         except JournalFailed:
             return 0  # on_failed has begun the stop: what comes in meanwhile was never accepted
-        self.messages[stream] += len(payloads)
+        self.tallies.took(stream, payloads)
         if stream.feed_kind == HOURS_KIND and kind is Kind.DATA:
             self.rhythms.market_hours(payloads[-1], moment.utc_ns)
         if kind is Kind.LIFECYCLE:
             for payload in payloads:
                 fields = lifecycle.read(payload)
                 event = fields.pop("event")
+                self.tallies.noted(stream, event, fields)
                 if event == "gap.closed":
                     self.repairs.closed(stream, fields)
                 expected = fields.get("cause") == "start"  # the gap before the first proof of life
@@ -190,9 +191,11 @@ class Daemon:
         self._sealed_bytes = self.journal.figures.bytes
         self.sealed = await self.sealer.seal()
         self.sealed_ns = self.clock.monotonic_ns()
+        tallies.add(self.tallies.sealed, self.sealed)
 
     async def _compact(self) -> None:
         done = await self.upkeep.compact()
+        tallies.add(self.tallies.compacted, done)
         if done.works or done.deleted_files:
             log.info("parts.compacted", extra={"fields": asdict(done)})
 

@@ -1,18 +1,21 @@
 """What is done again and again while the recorder runs, each job one row of a table that `status` shows.
 
 In: jobs with their interval. Out: APScheduler runs them on the event loop, never two runs of one job at once; a run
-that was missed is made up for once. A job that fails is logged, counted and run again at its next time; it stops
-nothing.
+that was missed is made up for once. A job that fails is logged (once, while it fails alike), counted and run again at
+its next time; it stops nothing.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from recorder.errors import RecorderError
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ class Job:
     runs: int = 0
     failures: int = 0
     last_s: float = 0.0  # how long the last run took
+    total_s: float = 0.0  # how long all of them took
     last_outcome: str = "not run yet"
 
     async def once(self) -> None:
@@ -35,12 +39,16 @@ class Job:
         except Exception as error:
             # The job's own errors are its business; here every one of them must leave the schedule going.
             self.failures += 1
-            self.last_outcome = f"{type(error).__name__}: {error}"
-            log.exception("job.failed", extra={"fields": {"job": self.name, "error": self.last_outcome}})
+            before, self.last_outcome = self.last_outcome, f"{type(error).__name__}: {error}"
+            if self.last_outcome != before:  # a disk that is gone would fill the log each second
+                ours = not isinstance(error, (OSError, sqlite3.Error, RecorderError))
+                told = {"fields": {"job": self.name, "error": self.last_outcome}}
+                log.error("job.failed", extra=told, exc_info=error if ours else None)
         else:
             self.last_outcome = "ok"
         self.runs += 1
         self.last_s = time.perf_counter() - started
+        self.total_s += self.last_s
 
 
 class Schedule:
@@ -76,6 +84,7 @@ class Schedule:
                     "runs": job.runs,
                     "failures": job.failures,
                     "last_s": round(job.last_s, 6),
+                    "total_s": round(job.total_s, 6),
                     "last_outcome": job.last_outcome,
                     "next": upcoming.isoformat() if upcoming else None,
                 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recorder.daemon import Daemon
 
 STATUS_FILE = "_status.json"
+HISTOGRAMS = ("received_to_durable", "commit", "checkpoint")
 
 
 def of(daemon: Daemon) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "channel": stream.channel,
             "state": channel.state,
             "connections": channel.connections,
-            "messages": daemon.messages[stream],
+            **daemon.tallies.of(stream),
             "last_data_ns": channel.last_data_ns,
             "unusual_silence_s": daemon.rhythms.look(name, channel.last_data_ns, now.utc_ns),
             "rotations": channel.rotations,
@@ -63,6 +64,9 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "under_pressure": figures.under_pressure,
             "under_pressure_times": figures.under_pressure_times,
             "groups": figures.groups,
+            "messages": figures.messages,
+            "bytes": figures.bytes,
+            "under_pressure_s": round(figures.under_pressure_ns / SECOND_NS, 3),
             "commits_failed": figures.commits_failed,
             "failed": str(daemon.journal.failed) if daemon.journal.failed else None,
             "failing": figures.failing,
@@ -71,6 +75,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "durable_ms_p99": figures.received_to_durable.quantile_ms(0.99),
             "commit_ms_p50": figures.commit.quantile_ms(0.5),
             "commit_ms_p99": figures.commit.quantile_ms(0.99),
+            "histograms": {name: getattr(figures, name).facts() for name in HISTOGRAMS},
         },
         "seal": {
             "rows": daemon.sealed.rows,
@@ -80,6 +85,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "age_s": round((now.monotonic_ns - daemon.sealed_ns) / SECOND_NS, 1),
             "interval_s": daemon.settings.seal.interval_s,
         },
+        "totals": daemon.tallies.facts(),
         "heartbeat": daemon.heartbeat.status() if daemon.heartbeat else None,
         "repairs": daemon.repairs.status(),
         "jobs": daemon.schedule.table(),

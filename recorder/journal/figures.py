@@ -45,6 +45,12 @@ class Histogram:
         self.sum_ns += sum((until_ns - arrival) * number for arrival, number in arrivals)
         self.max_ns = max(self.max_ns, until_ns - at[0])
 
+    def facts(self) -> dict[str, object]:
+        """Upper bounds in seconds with how many were at most each, as Prometheus counts: the last is all of them."""
+        bounds = [bound_ns / (1000 * MS_NS) for bound_ns in BOUNDS_NS]
+        at_most = list(accumulate(self.counts))
+        return {"bounds_s": bounds, "at_most": at_most, "sum_s": self.sum_ns / (1000 * MS_NS)}
+
     def quantile_ms(self, share: float) -> float:
         """The lowest bound at or below which this share lies, but never more than the highest seen; 0 if none was."""
         below = 0

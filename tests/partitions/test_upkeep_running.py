@@ -57,7 +57,7 @@ async def test_hours_that_are_over_become_one_part_while_it_records(
 
     def done(daemon: Daemon) -> bool:
         one_is_left = len(of_long_ago(registered(tmp_path))) == 1 and not first_hour.exists()
-        return one_is_left and daemon.messages.total() > 100
+        return one_is_left and daemon.tallies.messages.total() > 100
 
     daemon = await run_until(tmp_path, done)
     (old,) = of_long_ago(registered(tmp_path))
