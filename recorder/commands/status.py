@@ -53,10 +53,10 @@ def _tell(told: dict[str, Any] | None, running: bool, now_ns: int, *, as_json: b
 
 
 def read(data: Path) -> dict[str, Any] | None:
-    """The last status written; None where there never was one."""
+    """The last status written; None where there never was one, or a power cut has left none of it."""
     try:
         told: dict[str, Any] = orjson.loads((data / STATUS_FILE).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     return told
 

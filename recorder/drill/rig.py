@@ -175,7 +175,7 @@ class Rig:
         """What the running recorder says of itself; None: nothing yet."""
         try:
             told: dict[str, Any] = orjson.loads((self.data / STATUS_FILE).read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # the second: it is never synced, so a disk that failed has none of it
             return None
         return told if self._process and told["pid"] == self._process.pid else None
 

@@ -134,6 +134,13 @@ def test_recorder_that_just_started_has_nothing_to_show_yet(tmp_path: Path, runn
     assert "is starting" in done.stdout
 
 
+def test_a_status_that_a_power_cut_left_empty_is_none(tmp_path: Path, running: None) -> None:
+    (tmp_path / "_status.json").touch()
+    done = status(tmp_path)
+    assert done.exit_code == 3
+    assert "is starting" in done.stdout
+
+
 def test_after_a_stop_it_shows_how_it_was_with_exit_code_1(tmp_path: Path) -> None:
     told(tmp_path)
     (tmp_path / "recorder.lock").touch()

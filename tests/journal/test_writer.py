@@ -418,3 +418,21 @@ async def test_readers_in_other_processes_see_whole_groups_while_writing_and_sea
             assert (reader.returncode, errors) == (0, b"")
             assert int(output) > 1
     await journal.close()
+
+
+@pytest.mark.parametrize("name", [STORE_FILE, f"{STORE_FILE}-wal", "."])
+async def test_what_is_written_to_a_file_without_a_name_is_never_announced(
+    name: str, data: Path, limits: settings.Journal, clock: Clock
+) -> None:
+    journal = Journal.open(data, limits, clock)
+    await journal.wait_durable(append(journal, clock, 1))
+    if name == ".":
+        data.rename(data.with_name("elsewhere"))
+        data.mkdir()
+    else:
+        (data / name).unlink()
+    with pytest.raises(JournalFailed, match="it was removed or replaced while it was being recorded to"):
+        await journal.wait_durable(append(journal, clock, 1))
+    assert journal.durable == 1
+    with pytest.raises(JournalFailed):
+        await journal.close()
