@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from recorder.clock import SECOND_NS
+from recorder.tallies import WORDS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 Facts = Mapping[str, Any]
@@ -34,11 +35,16 @@ SINGLE: tuple[tuple[str, str, str, float], ...] = (
     ("compaction_output_bytes_total", "recorder.totals.compacted.bytes_after", "Bytes of the latter.", 1),
     ("deleted_files_total", "recorder.totals.compacted.deleted_files", "Files deleted after their grace.", 1),
     ("deleted_bytes_total", "recorder.totals.compacted.deleted_bytes", "Their bytes.", 1),
+    ("process_resident_memory_bytes", "recorder.process.rss_bytes", "Memory of the recorder's process.", 1),
+    ("process_open_fds", "recorder.process.open_fds", "Its open files and sockets.", 1),
+    ("process_threads", "recorder.process.threads", "Its threads.", 1),
+    ("process_cpu_seconds_total", "recorder.process.cpu_s", "Its processor time.", 1),
     ("start_timestamp_seconds", "recorder.started_ns", "When the recorder started.", SECOND_NS),
     ("status_timestamp_seconds", "recorder.written_ns", "When the recorder last said how it is.", SECOND_NS),
     ("clock_behind_seconds", "recorder.clock_behind_ns", "How far the wall clock went back.", SECOND_NS),
     ("journal_buffered_bytes", "recorder.journal.buffered_bytes", "Not durable yet.", 1),
-    ("journal_buffered_bytes_max", "recorder.journal.buffered_bytes_max", "Its limit.", 1),
+    ("journal_buffered_bytes_max", "recorder.journal.buffered_bytes_max", "The most that ever was.", 1),
+    ("journal_buffer_limit_bytes", "recorder.journal.buffer_bytes_max", "Sockets are read no further above it.", 1),
     ("journal_waiting_seconds", "recorder.journal.waiting_s", "How long the oldest of it has waited.", 1),
     ("journal_messages_total", "recorder.journal.messages", "Messages made durable.", 1),
     ("journal_bytes_total", "recorder.journal.bytes", "Their bytes, packed.", 1),
@@ -91,7 +97,7 @@ OF_SESSION: tuple[tuple[str, str, str, float], ...] = (
     ("replay_session_moment_timestamp_seconds", "moment_ns", "The recorded moment that is shown.", SECOND_NS),
     ("replay_session_messages_total", "played", "Messages played.", 1),
 )
-# The same of each job, with the label job.
+# The same of each job, with the label name: Prometheus has a label `job` of its own.
 OF_JOB: tuple[tuple[str, str, str, float], ...] = (
     ("interval_seconds", "every_s", "How often a job is due.", 1),
     ("runs_total", "runs", "Runs that have ended.", 1),
@@ -143,7 +149,7 @@ class _Facts(Collector):
         ]
         for name, path, words, scale in OF_JOB:
             of_jobs = [((job["job"],), _found(job, path)) for job in jobs]
-            yield _metric(f"job_{name}", words, of_jobs, ("job",), scale)
+            yield _metric(f"job_{name}", words, of_jobs, ("name",), scale)
         repairs = (_found(facts, "recorder.repairs") or {}).items()
         for name, path, words, scale in OF_BACKFILL:
             of_repairs = [((feed,), _found(repair, path)) for feed, repair in repairs]
@@ -163,12 +169,12 @@ def _of_feeds(feeds: Sequence[Facts]) -> Iterator[Metric]:
     for name, path, words, scale in OF_FEED:
         of_feeds = [((feed["feed"], feed["channel"]), _found(feed, path)) for feed in known]
         yield _metric(f"feed_{name}", words, of_feeds, labels, scale)
-    gaps = [
-        ((feed["feed"], feed["channel"], cause), count)
-        for feed in feeds
-        for cause, count in feed.get("gaps", {}).items()
-    ]
-    yield _metric("feed_gaps_total", "Gaps opened.", gaps, (*labels, "cause"))
+    # Of all channels together, and every cause from nought on: one that was not there before is no increase.
+    gaps = {(feed["feed"], word): 0 for feed in feeds if "gaps" in feed for word in WORDS}
+    for feed in feeds:
+        for word, count in feed.get("gaps", {}).items():
+            gaps[feed["feed"], word] += count
+    yield _metric("feed_gaps_total", "Gaps opened, of all channels of a feed.", list(gaps.items()), ("feed", "cause"))
 
 
 def _histogram(name: str, words: str, told: Facts) -> Metric:

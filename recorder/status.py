@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 import recorder
-from recorder import disk
+from recorder import disk, process
 from recorder.clock import SECOND_NS
 from recorder.health import verdict
 
@@ -59,6 +59,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
         "journal": {
             "buffered_bytes": figures.buffered_bytes,
             "buffered_bytes_max": figures.buffered_bytes_max,
+            "buffer_bytes_max": daemon.settings.journal.buffer_bytes_max,
             "waiting_s": round(daemon.journal.waiting_s, 3),
             "commit_interval_ms": daemon.settings.journal.commit_interval_ms,
             "under_pressure": figures.under_pressure,
@@ -85,6 +86,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
             "age_s": round((now.monotonic_ns - daemon.sealed_ns) / SECOND_NS, 1),
             "interval_s": daemon.settings.seal.interval_s,
         },
+        "process": process.occupies(),
         "totals": daemon.tallies.facts(),
         "heartbeat": daemon.heartbeat.status() if daemon.heartbeat else None,
         "repairs": daemon.repairs.status(),

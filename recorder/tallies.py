@@ -32,6 +32,7 @@ CAUSES = (
     ("kicked", "kicked"),
 )
 OTHER = "other"
+WORDS = (*(word for _, word in CAUSES), OTHER)
 
 
 def word_of(cause: str) -> str:
@@ -87,3 +88,5 @@ def add(total: Report | Compacted, more: Report | Compacted) -> None:
             so_far.update(value)
         elif each.name not in NOT_SUMMED:
             setattr(total, each.name, so_far + value)
+    if isinstance(total, Report):
+        total.unparsed.update(dict.fromkeys(total.rows, 0))  # tables are told from nought on

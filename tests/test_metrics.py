@@ -73,7 +73,8 @@ def test_gaps_jobs_tables_and_backfill_are_told_by_their_names() -> None:
     found = samples(FACTS)
     assert found["recorder_feed_receiving", ("", "news")] == 0
     assert found["recorder_feed_receiving", ("", "q")] == 1
-    assert found["recorder_feed_gaps_total", ("", "news", "silent")] == 2
+    assert found["recorder_feed_gaps_total", ("news", "silent")] == 2
+    assert found["recorder_feed_gaps_total", ("closed", "news")] == 0
     assert found["recorder_job_failures_total", ("seal",)] == 1
     assert found["recorder_job_last_run_failed", ("seal",)] == 0
     assert found["recorder_job_last_run_failed", ("compact",)] == 1
