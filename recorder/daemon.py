@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 import recorder
@@ -23,16 +22,15 @@ from recorder.errors import JournalFailed
 from recorder.health import State
 from recorder.heartbeat import Heartbeat
 from recorder.journal.writer import Journal
+from recorder.keeping import Keeping
 from recorder.message import Kind, Mark, Stream
 from recorder.notify import Notify
-from recorder.partitions.retain import LetGo
 from recorder.partitions.sealer import Report, Sealer
-from recorder.partitions.upkeep import Upkeep
 from recorder.repair import Repairs
 from recorder.reserve import Order, Reserve
 from recorder.rhythm import HOURS_KIND, Rhythms
 from recorder.roster import Roster
-from recorder.schedule import Job, Schedule
+from recorder.schedule import Job, Missed, Schedule
 from recorder.settings import Settings
 from recorder.tallies import Tallies
 
@@ -77,11 +75,8 @@ class Daemon:
         self.sealer = Sealer(settings.data, self.journal, settings.seal.bytes_max, self.clock)
         self.sealed = Report()
         self.sealed_ns = self.clock.monotonic_ns()  # when that was, or the start
-        keep_free_bytes = settings.disk.resume_bytes
-        self.upkeep = Upkeep(
-            settings.data, self.journal, settings.compact, self.clock, self.sealer.show, keep_free_bytes=keep_free_bytes
-        )
         self.tallies = Tallies()
+        self.keeping = Keeping(settings, self.journal, self.sealer, self.clock, self.tallies, self._note)
         self.rhythms = Rhythms()
         self._clock_watch = ClockWatch(CLOCK_EVERY_S)
         self.started = self.clock.now()
@@ -98,14 +93,13 @@ class Daemon:
         self.schedule = Schedule(
             [
                 self._seal_job,
-                Job("disk", DISK_EVERY_S, self._watch_disk),
-                Job("clock", CLOCK_EVERY_S, self._watch_clock),
-                Job("status", STATUS_EVERY_S, self._write_status),
+                *self.keeping.jobs(),
+                Job("disk", DISK_EVERY_S, self._watch_disk, Missed.LEFT_OUT),
+                Job("clock", CLOCK_EVERY_S, self._watch_clock, Missed.LEFT_OUT),
+                Job("status", STATUS_EVERY_S, self._write_status, Missed.LEFT_OUT),
                 Job("rhythm", RHYTHM_EVERY_S, self._keep_rhythms),
-                Job("compact", settings.compact.interval_s, self._compact),
-                *([Job("retain", settings.compact.interval_s, self._retain)] if settings.retain.on else []),
                 *([Job("heartbeat", settings.health.heartbeat_s, self.heartbeat.beat)] if self.heartbeat else []),
-                Job("service", SERVICE_EVERY_S, self._tell_service_manager),
+                Job("service", SERVICE_EVERY_S, self._tell_service_manager, Missed.LEFT_OUT),
             ]
         )
 
@@ -126,6 +120,7 @@ class Daemon:
         self.rhythms.take(await self.journal.call(lambda store: store.fact(RHYTHM_FACT)))
         self.roster.begin()
         self.repairs.start()
+        await self._watch_clock()  # from now on
         self.schedule.start()
         log.info("Recording %d feeds into %s.", len(self.settings.feeds), self.settings.data)
         try:
@@ -147,7 +142,7 @@ class Daemon:
     async def _end(self) -> None:
         self.notify.tell(STOPPING=1, STATUS=f"stopping: {self._why}")
         await self.repairs.stop()
-        await self.upkeep.close()
+        await self.keeping.upkeep.close()
         if self.journal.failed is None:
             await self.roster.end(self._why)
             last = self._note("recorder.stopped", cause=self._why)
@@ -193,18 +188,6 @@ class Daemon:
         self.sealed_ns = self.clock.monotonic_ns()
         tallies.add(self.tallies.sealed, self.sealed)
 
-    async def _compact(self) -> None:
-        done = await self.upkeep.compact()
-        tallies.add(self.tallies.compacted, done)
-        if done.works or done.deleted_files:
-            log.info("parts.compacted", extra={"fields": asdict(done)})
-
-    async def _retain(self) -> None:
-        def told(going: LetGo) -> None:
-            self._note("retained", **going.fields)
-
-        await self.upkeep.retain(self.settings.retain, told)
-
     async def _keep_rhythms(self) -> None:
         rhythms = self.rhythms.to_json()
         await self.journal.call(lambda store: store.set_fact(RHYTHM_FACT, rhythms))
@@ -212,11 +195,11 @@ class Daemon:
     async def _watch_disk(self) -> None:
         order = self.reserve.judge(status.free_bytes(self.settings.data))
         if order is Order.HALT:
-            self.reserve.give_up()
             self._note("disk.full", reserve_bytes=self.settings.disk.reserve_bytes)
+            await asyncio.to_thread(self.reserve.give_up)  # a disk that is slow as well holds up no event loop
             await self.roster.hang_up("disk full")
         elif order is Order.RESUME:
-            self.reserve.lay_up()
+            await asyncio.to_thread(self.reserve.lay_up)
             self._note("disk.freed", resume_bytes=self.settings.disk.resume_bytes)
             self.roster.restart()
 

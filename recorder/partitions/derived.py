@@ -89,9 +89,13 @@ GAPS = Derived(
     SELECT feed, channel, any_value(feed_kind), since_at, max(until_at),
         (epoch_ns(max(until_at)) - epoch_ns(since_at)) / 1e9, arg_max(cause, position),
         sum(recovered)::BIGINT, max(received_at) FILTER (event = 'gap.repaired'), arg_max(repair, position)
-    FROM lifecycle
-    WHERE event IN ('gap.opened', 'gap.closed', 'gap.repaired')
-    GROUP BY feed, channel, since_at
+    FROM (
+        -- several begin at one moment while the clock stands, having gone back
+        SELECT *, count(*) FILTER (event = 'gap.opened')
+            OVER (PARTITION BY feed, channel, since_at ORDER BY position) AS nth
+        FROM lifecycle WHERE event IN ('gap.opened', 'gap.closed', 'gap.repaired')
+    )
+    GROUP BY feed, channel, since_at, nth
     """,
 )
 
