@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
@@ -159,9 +160,10 @@ class Questions:
         """Changes with all that could change an answer; None where that cannot be told."""
         try:
             with closing(Store.open_readonly(self._timeline.data)) as store, store.transaction():
-                return store.positions(), store.hot_since(), store.let_go_position()
-        except Exception:  # whatever is wrong with it, the question itself will say
+                told = store.sealed_position(), store.durable_position(), store.hot_since(), store.let_go_position()
+        except (RecorderError, OSError, sqlite3.Error):  # the question itself will say what is wrong
             return None
+        return told
 
     def _keep(self, key: object, kept: _Kept) -> None:
         self._kept[key] = kept

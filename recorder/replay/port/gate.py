@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from recorder.replay.port.handshake import Answer, Handshake
 
 OPEN_PATHS = ("/healthz",)  # says nothing that a stranger could use, and load balancers have no token
+ASKED_BELOW = "/page/"  # what is answered there could be read by a page of anywhere, see Gate._knows
 TOKEN_CHARACTERS_MIN = 16
 
 
 class Gate:
-    """Asked before any place of the server."""
+    """Asked before any place of the server. `open_paths`: files of the page, which asks for the token itself."""
 
     def __init__(self, token: str | None, origins: Collection[str], open_paths: Collection[str] = ()) -> None:
         self._token = token.encode() if token else None
@@ -30,13 +31,22 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and not self._welcomes(origin):
             return Answer(403, b"pages of this origin may not connect; see origins in [replay]\n", "text/plain")
-        if self._token is None or request.path in self._open_paths:
+        if request.path in self._open_paths:
+            return None
+        if self._token is None:
+            if request.path.startswith(ASKED_BELOW) and not self._knows(headers.get("host", "localhost")):
+                return Answer(403, b'{"error":"this is no name of the recorder; see origins in [replay]"}')
             return None
         given = _given(headers, request)
         # All are compared, so that how long it takes tells nothing.
         if not any([hmac.compare_digest(each.encode(errors="replace"), self._token) for each in given]):  # noqa: C419
             return Answer(401, b"needs the token: Authorization: Bearer ..., or ?token=...\n", "text/plain")
         return None
+
+    def _knows(self, host: str) -> bool:
+        """Whether a browser may call us by that name: any page could make its own name point to this machine, and then
+        the browser would take our answers for that page's."""
+        return self._welcomes(f"http://{host}") or self._welcomes(f"https://{host}")
 
     def _welcomes(self, origin: str) -> bool:
         try:

@@ -82,3 +82,22 @@ def test_a_page_needs_the_token_as_well() -> None:
 )
 def test_loopback_is_this_machine_alone(host: str, expected: bool) -> None:
     assert is_loopback(host) == expected
+
+
+def test_files_of_the_page_need_no_token_and_its_answers_do() -> None:
+    gate = Gate(TOKEN, [], ["/", "/page/ask.js"])
+    assert status(gate, "/") == status(gate, "/page/ask.js") == 101
+    assert status(gate, "/page/coverage.json") == status(gate, "/page/") == status(gate, "/page/ask.js/x") == 401
+
+
+@pytest.mark.parametrize("host", ["localhost:8765", "127.0.0.1:8765", "[::1]:8765", "recorder.example:443"])
+def test_the_page_is_answered_under_names_that_are_known(host: str) -> None:
+    assert status(Gate(None, ["https://recorder.example:443"]), "/page/coverage.json", Host=host) == 101
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "localhost.evil.example", "127.0.0.1.evil.example", "["]
+)
+def test_a_foreign_name_that_points_here_gets_no_answer_from_the_recording(host: str) -> None:
+    assert status(Gate(None, []), "/page/coverage.json", Host=host) == 403
+    assert status(Gate(TOKEN, []), "/page/coverage.json", Host=host, Authorization=f"Bearer {TOKEN}") == 101

@@ -1,10 +1,9 @@
 // Coverage of the last weeks: one row a feed, one cell a day, its colour the share that was covered.
 // Gaps and their causes are told where the pointer or the focus is; Enter or a click keeps them below the calendar.
 
-import { bytes, count, counted, percent } from "./amounts.js";
-import { DayDetail } from "./day_detail.js";
+import { counted, percent } from "./amounts.js";
+import { DayDetail, inWords } from "./day_detail.js";
 import { element, say } from "./element.js";
-import { lengthOf } from "./moments.js";
 
 const RANGES = [5, 13];
 // Below so large a share; the words are the legend's.
@@ -54,6 +53,10 @@ export class Calendar {
     this.#grid.addEventListener("focusout", () => this.#detail.hideTip());
     this.#grid.addEventListener("click", (event) => this.#pin(event.target));
     this.#scroller.addEventListener("scroll", () => this.#detail.hideTip());
+  }
+
+  get isEmpty() {
+    return !this.#told?.feeds.length;
   }
 
   failed(sentence) {
@@ -136,19 +139,6 @@ export class Calendar {
   }
 }
 
-// `told.days[day]` of a feed in words: its title, its amounts.
-export function inWords(feed, day) {
-  const its = feed.days[day];
-  const date = new Date(`${day}T00:00Z`).toLocaleDateString("en-GB", {
-    weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
-  }); // prettier-ignore
-  const title = `${feed.feed} · ${date}`;
-  if (its === undefined) return [title, "not recorded"];
-  const of = lengthOf((its.seconds / feed.channels) * 1000);
-  const gaps = its.gaps ? counted(its.gaps, "gap") : "no gap";
-  return [title, `${percent(its.covered_s / its.seconds)} of ${of} covered, ${gaps}`, `${counted(its.messages, "message")}, ${bytes(its.bytes)}`];
-}
-
 function level(its) {
   if (its === undefined || its.seconds <= 0) return "none";
   return LEVELS.find(([below]) => its.covered_s / its.seconds < below)[1];
@@ -186,7 +176,7 @@ function summary(told) {
   }
   if (seconds === 0) return "The first day has only begun.";
   const weeks = counted(told.days.length / 7, "week");
-  return `${percent(covered / seconds)} of what was to be recorded in ${weeks}; ${gaps ? `${count(gaps)} gaps` : "no gap"}. Days are UTC.`;
+  return `${percent(covered / seconds)} covered in ${weeks}, ${gaps ? counted(gaps, "gap") : "no gap"}. Days are UTC.`;
 }
 
 function legend() {

@@ -5,12 +5,7 @@ import { element } from "./element.js";
 import { lengthOf } from "./moments.js";
 
 const TABLES_MAX = 6;
-const MOMENTS = {
-  published: "published by its source",
-  indexed: "indexed by Finlight",
-  revised: "revised",
-  clock: "clock of the exchange's hours",
-};
+const MOMENTS = { published: "since published", indexed: "since indexed", revised: "since revised", clock: "by its clock" };
 
 export class Cards {
   #facts = null;
@@ -48,9 +43,9 @@ export class Cards {
     if (rows.length === 0) {
       return this.#lateness.say("In the recording's last 24 hours no upstream has said when what it sent had happened.");
     }
-    const lines = rows.map((row) => [`${row.feed}, ${MOMENTS[row.moment] ?? row.moment}`, seconds(row.p50_s), seconds(row.p99_s)]);
-    const note = "From the moment an upstream states to receiving, by two machines' clocks; the last 24 hours.";
-    this.#lateness.table(["", "half within", "99 % within"], lines, note);
+    const lines = rows.map((row) => [`${row.feed} ${MOMENTS[row.moment] ?? row.moment}`, seconds(row.p50_s), seconds(row.p99_s)]);
+    const note = "From the moment an upstream states to here, by two machines' clocks, in the last 24 hours.";
+    this.#lateness.table(["", "half", "99 %"], lines, note);
   }
 
   #showDurable(journal) {
@@ -155,4 +150,4 @@ function big(number, unit, label) {
   return element("div", { class: "big" }, element("span", { class: "big-number" }, number, element("small", {}, ` ${unit}`)), element("span", { class: "soft small" }, label));
 }
 
-const seconds = (s) => (Math.abs(s) < 60 ? `${three(s)} s` : lengthOf(s * 1000));
+const seconds = (s) => `${s < 0 ? "−" : ""}${lengthOf(Math.abs(s) * 1000)}`;

@@ -1,6 +1,6 @@
 // One feed's day: as a tip beside its cell, and kept below the calendar with ways into the player.
 
-import { inWords } from "./calendar.js";
+import { bytes, counted, percent } from "./amounts.js";
 import { element } from "./element.js";
 import { clock, day as dayOf, lengthOf } from "./moments.js";
 
@@ -59,6 +59,20 @@ export class DayDetail {
     this.#pinned = null;
     this.root.hidden = true;
   }
+}
+
+// A feed's day in lines of words: its title, its share, its amounts.
+export function inWords(feed, day) {
+  const its = feed.days[day];
+  const date = new Date(`${day}T00:00Z`).toLocaleDateString("en-GB", {
+    weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC",
+  }); // prettier-ignore
+  const title = `${feed.feed} · ${date}`;
+  if (its === undefined || its.seconds <= 0) return [title, its === undefined ? "not recorded" : "has only begun"];
+  const of = lengthOf((its.seconds / feed.channels) * 1000);
+  const gaps = its.gaps ? counted(its.gaps, "gap") : "no gap";
+  const amounts = `${counted(its.messages, "message")}, ${bytes(its.bytes)}`;
+  return [title, `${percent(its.covered_s / its.seconds)} of ${of} covered, ${gaps}`, amounts];
 }
 
 function gaps(feed, day, linked = false) {

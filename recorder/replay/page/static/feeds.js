@@ -108,8 +108,9 @@ class Row {
     say(this.#state, state);
     say(this.#why, why);
     this.#count(told.written_ns / 1e9, feed.messages);
-    say(this.#rate, facts.running ? perSecond(this.#perSecond()) : "–");
-    say(this.#cells.last, feed.last_data_ns ? `${lengthOf(Math.max(0, (facts.written_ns - feed.last_data_ns) / 1e6))} ago` : "–");
+    const rate = facts.running ? this.#perSecond() : null;
+    say(this.#rate, rate === null ? "–" : perSecond(rate));
+    say(this.#cells.last, feed.last_data_ns ? ago((facts.written_ns - feed.last_data_ns) / 1e6) : "–");
     for (const key of ["messages", "rotations", "reconnects"]) say(this.#cells[key], count(feed[key]));
   }
 
@@ -127,7 +128,7 @@ class Row {
 
   #perSecond() {
     const some = this.#samples.slice(-RATE_OVER - 1);
-    if (some.length < 2) return 0;
+    if (some.length < 2) return null;
     return (some.at(-1)[1] - some[0][1]) / (some.at(-1)[0] - some[0][0]);
   }
 }
@@ -159,4 +160,9 @@ function stateOf(feed, facts) {
   }
   if (feed.unusual_silence_s) return ["warn", "silent", `unusual for this hour: ${lengthOf(feed.unusual_silence_s * 1000)}`];
   return ["good", feed.state, ""];
+}
+
+// What is told each second is not told in milliseconds.
+function ago(ms) {
+  return ms < 2000 ? "just now" : `${lengthOf(Math.floor(ms / 1000) * 1000)} ago`;
 }

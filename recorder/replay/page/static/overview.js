@@ -8,6 +8,7 @@ import { Verdict } from "./verdict.js";
 
 const STATUS_MS = 1_000;
 const COVERAGE_MS = 60_000;
+const FIRST_COVERAGE_MS = 5_000; // as long as there is none: somebody is waiting for the first message
 const SIZES_MS = 5_000;
 const PATIENCE_MS = 8_000; // of one look at /status: then the server is as good as gone
 
@@ -29,10 +30,11 @@ class Overview {
   start() {
     if (this.#ending !== null) return;
     this.#ending = new AbortController();
-    this.#every(STATUS_MS, () => this.#status());
-    this.#every(COVERAGE_MS, () => this.#coverage(this.calendar.weeks));
-    this.#every(COVERAGE_MS, async () => this.cards.showLateness(await this.#ask("/page/lateness.json")));
-    this.#every(SIZES_MS, async () => this.cards.showSizes(await this.#ask("/page/recording.json")));
+    this.#every(() => STATUS_MS, () => this.#status());
+    const coverageMs = () => (this.calendar.isEmpty ? FIRST_COVERAGE_MS : COVERAGE_MS);
+    this.#every(coverageMs, () => this.#coverage(this.calendar.weeks));
+    this.#every(() => COVERAGE_MS, async () => this.cards.showLateness(await this.#ask("/page/lateness.json")));
+    this.#every(() => SIZES_MS, async () => this.cards.showSizes(await this.#ask("/page/recording.json")));
   }
 
   pause() {
@@ -50,7 +52,7 @@ class Overview {
     } catch (error) {
       if (!(error instanceof AskError) && error.name !== "AbortError") throw error;
     } finally {
-      if (this.#ending === during) this.#timers.set(look, setTimeout(() => this.#every(ms, look), ms));
+      if (this.#ending === during) this.#timers.set(look, setTimeout(() => this.#every(ms, look), ms()));
     }
   }
 
