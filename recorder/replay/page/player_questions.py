@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from recorder.clock import MS_NS
 from recorder.errors import RequestInvalid
+from recorder.journal.lock import is_held
 from recorder.partitions.layout import HOUR_NS
 from recorder.replay.moments import point
 from recorder.replay.page.questions import Asked, Question
@@ -52,13 +53,14 @@ class Span:
 def bounds(asked: Asked) -> object:
     """`range.json`: first and last moment, feeds with their kinds, symbols of quotes.
 
-    {"from_ms", "to_ms", "feeds": [{"feed", "kind", "messages"}, …], "symbols": ["AAPL", …], "symbols_total"}; both
-    moments are null where nothing is recorded. Raises RequestInvalid.
+    {"from_ms", "to_ms", "running", "feeds": [{"feed", "kind", "messages"}, …], "symbols": ["AAPL", …],
+    "symbols_total"}; both moments are null where nothing is recorded, `running` says whether it goes on. Raises
+    RequestInvalid.
     """
     _known(asked)
     span = _recorded(asked)
     if span is None:
-        return {"from_ms": None, "to_ms": None, "feeds": [], "symbols": [], "symbols_total": 0}
+        return {"from_ms": None, "to_ms": None, "running": False, "feeds": [], "symbols": [], "symbols_total": 0}
     connection = asked.connection(("traffic", "quotes"))
     feeds = connection.execute(
         "SELECT feed, feed_kind, sum(messages)::BIGINT, epoch_ns(min(first_at)), epoch_ns(max(received_at))"
@@ -76,6 +78,7 @@ def bounds(asked: Asked) -> object:
     return {
         "from_ms": span.from_ns / MS_NS,
         "to_ms": span.to_ns / MS_NS,
+        "running": is_held(asked.timeline.data),
         "feeds": [{"feed": feed, "kind": kind, "messages": count} for feed, kind, count, _, _ in feeds],
         "symbols": [symbol for (symbol,) in symbols[:SYMBOLS_MAX]],
         "symbols_total": len(symbols),

@@ -21,9 +21,9 @@ export class Chart {
     this.zoom = zoom;
     this.range = { fromMs: 0, toMs: 1 };
     this.base = { at: [], low: [], high: [], last: [] }; // of prices.json
-    this.heard = new Map(); // buckets of the base that were played: their price
+    this.heard = []; // of points of the base that were played: the price
     this.tail = []; // [ms, price] behind the base
-    this.breaks = []; // moments at which the line is broken, in order
+    this.gaps = []; // in which no prices were provably received, by their beginning: there the line is broken
     this.marks = [];
     this.headMs = 0;
     this.plot = null;
@@ -37,7 +37,7 @@ export class Chart {
     const axis = { stroke: soft, font: "12px system-ui, sans-serif", grid: { stroke: grid, width: 1 }, ticks: { show: false } };
     this.colours = {
       good: colour("--good"), bad: colour("--bad"), neutral: colour("--ink-faint"),
-      card: colour("--card"), head: colour("--ink"),
+      card: colour("--card"), head: colour("--ink"), gap: colour("--player-gap"),
     };
     this.plot = new uPlot({
       ...this.size(),
@@ -89,25 +89,23 @@ export class Chart {
   // The answer of /page/prices.json, and the gaps in which nothing was provably received.
   show(prices, gaps) {
     this.base = { at: prices.at_ms, low: prices.low, high: prices.high, last: prices.last };
-    this.bucketMs = prices.bucket_ms;
-    this.heard.clear();
+    this.heard = new Array(prices.at_ms.length).fill(null);
     const end = this.base.at.at(-1) ?? -Infinity;
     this.tail = this.symbol === prices.symbol ? this.tail.filter(([ms]) => ms > end) : [];
     this.symbol = prices.symbol;
-    this.breaks = gaps.map((gap) => gap.since_ms).sort((one, other) => one - other);
+    this.gaps = [...gaps].sort((one, other) => one.since_ms - other.since_ms);
     this.redraw();
   }
 
   // Points [ms, price, ms, price, …] as they were played, in the order of a playhead.
   hear(points) {
-    const end = this.base.at.at(-1) ?? -Infinity;
+    const { at: known } = this.base;
     for (let at = 0; at < points.length; at += 2) {
-      const ms = points[at], price = points[at + 1];
-      if (ms <= end) this.heard.set(Math.floor((ms - this.range.fromMs) / this.bucketMs), price);
+      const ms = points[at], price = points[at + 1], index = behind(known, ms, false);
+      if (index < known.length) this.heard[index] = price; // the point stands for all since the one before it
       else if (!this.tail.length || ms > this.tail.at(-1)[0]) this.tail.push([ms, price]);
     }
     if (this.tail.length > TAIL_MAX) this.tail.splice(0, this.tail.length - TAIL_MAX);
-    if (this.heard.size > 2 * TAIL_MAX) this.heard.clear();
   }
 
   showMarks(articles) {
@@ -141,8 +139,8 @@ export class Chart {
     let before = -Infinity, broken = 0, last = null;
     this.solid = [];
     const point = (ms, low, high, price) => {
-      while (broken < this.breaks.length && this.breaks[broken] <= before) broken += 1;
-      if (broken < this.breaks.length && this.breaks[broken] < ms) push(columns, (before + ms) / 2, null, null, null, null);
+      while (broken < this.gaps.length && this.gaps[broken].since_ms <= before) broken += 1;
+      if (broken < this.gaps.length && this.gaps[broken].since_ms < ms) push(columns, (before + ms) / 2, null, null, null, null);
       const played = ms <= headMs;
       // The first one ahead is joined to the last one played.
       if (!played && last !== null && columns[0].at(-1) === last) columns[3][columns[0].length - 1] = columns[4].at(-1);
@@ -155,22 +153,16 @@ export class Chart {
     };
     for (let at = 0; at < base.at.length; at += 1) {
       const ms = base.at[at];
-      const heard = this.heard.get(Math.floor((ms - this.range.fromMs) / this.bucketMs));
-      point(ms, base.low[at], base.high[at], ms <= headMs ? heard ?? base.last[at] : base.last[at]);
+      point(ms, base.low[at], base.high[at], ms <= headMs ? this.heard[at] ?? base.last[at] : base.last[at]);
     }
     for (const [ms, price] of this.tail) point(ms, price, price, price);
     return columns;
   }
 
-  // In pixels of the canvas.
+  // The price that is drawn there; null: none nearby.
   priceAt(ms) {
     const [x, , , ahead, played] = this.plot.data;
-    let low = 0, high = x.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (x[middle] <= ms) low = middle + 1;
-      else high = middle;
-    }
+    const low = behind(x, ms, true);
     for (let at = low - 1; at >= 0 && at > low - 4; at -= 1) if ((played[at] ?? ahead[at]) != null) return played[at] ?? ahead[at];
     return null;
   }
@@ -181,6 +173,11 @@ export class Chart {
     pen.beginPath();
     pen.rect(left, top, width, height);
     pen.clip();
+    pen.fillStyle = colours.gap;
+    for (const gap of this.gaps) {
+      const from = plot.valToPos(gap.since_ms, "x", true), to = plot.valToPos(gap.until_ms ?? this.range.toMs, "x", true);
+      pen.fillRect(from, top, Math.max(to - from, fine), height);
+    }
     this.drawn = [];
     let before = -Infinity;
     for (const article of this.marks) {
@@ -258,6 +255,17 @@ export class Chart {
 
 function push(columns, ...values) {
   values.forEach((value, at) => columns[at].push(value));
+}
+
+// Where the first of these numbers is that is not below the value, or that is `above` it.
+function behind(numbers, value, above) {
+  let low = 0, high = numbers.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] < value || (above && numbers[middle] === value)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 // Whether a tick's label has room before the edges.

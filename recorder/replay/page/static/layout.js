@@ -1,9 +1,9 @@
 // What the player is made of. No text of a recording ever comes in here.
 
 export const SPEEDS = [
-  ["0.25", "0.25×"], ["1", "1× as it was"], ["2", "2×"], ["5", "5×"], ["10", "10×"], ["60", "60× a minute a second"],
-  ["300", "300×"], ["600", "600×"], ["3600", "3,600× an hour a second"], ["21600", "21,600×"],
-  ["86400", "86,400× a day a second"], ["1000000", "1,000,000×"], ["max", "max: as fast as it goes"],
+  ["0.25", "0.25×"], ["1", "1×"], ["2", "2×"], ["5", "5×"], ["10", "10×"], ["60", "60× · minute/s"],
+  ["300", "300×"], ["600", "600×"], ["3600", "3,600× · hour/s"], ["21600", "21,600×"],
+  ["86400", "86,400× · day/s"], ["1000000", "1,000,000×"], ["max", "max"],
 ];
 
 export const KEYS = [
@@ -60,11 +60,11 @@ export const LAYOUT = `
       <div class="chart" role="img" aria-label="Prices of the symbol over the range, articles as marks"></div>
       <p class="no-prices soft" hidden></p>
       <div class="timeline">
-        <div class="strip" role="slider" tabindex="0" aria-label="Timeline: where the replay is"><canvas></canvas><div class="ahead"></div><div class="head"></div></div>
+        <div class="strip" role="slider" tabindex="0" aria-label="Timeline: where the replay is"><canvas></canvas><div class="ahead"></div><div class="playhead"></div></div>
         <div class="lanes" role="group" aria-label="Gaps"></div>
-        <div class="tip" role="tooltip" hidden></div>
+        <div class="gap-tip" role="tooltip" hidden></div>
       </div>
-      <div class="legend soft"></div>
+      <div class="shown-kinds soft"></div>
     </div>
     <div class="card news">
       <div class="news-head"><h2>Articles</h2><label class="only"><input type="checkbox" checked> <span>only about <b class="only-symbol"></b></span></label></div>

@@ -98,7 +98,7 @@ class Player {
       const toMs = instant(parameters.get("to")) ?? this.recorded.to_ms;
       const first = Math.max(this.recorded.from_ms, toMs - FIRST_RANGE_MS);
       this.setRange({ fromMs: instant(parameters.get("from")) ?? first, toMs, open: !parameters.has("to") });
-    } else this.connect(this.playing.now() ?? this.range.fromMs, true);
+    } else this.connect(this.now() ?? this.range.fromMs, true);
     this.frame();
   }
 
@@ -113,18 +113,18 @@ class Player {
   redress() {
     this.chart.build();
     this.timeline.draw();
-    this.chart.playhead(this.playing.now() ?? 0);
+    this.chart.playhead(this.now() ?? 0);
   }
 
   // --- what is shown ---------------------------------------------------------------------------------------------
 
+  // Within what is recorded. `open`: on into what is being recorded, where it is.
   setRange({ fromMs, toMs, open }) {
-    const { from_ms: first, to_ms: last } = this.recorded;
-    fromMs = Math.min(Math.max(fromMs, first), last - RANGE_MS_MIN);
-    fromMs = Math.max(fromMs, Math.min(first, last - RANGE_MS_MIN));
-    toMs = Math.max(open ? toMs : Math.min(toMs, Math.max(last, toMs > last ? last : toMs)), fromMs + RANGE_MS_MIN);
-    const at = this.playing.now(), running = this.playing.running;
-    this.place({ fromMs, toMs, open });
+    const { from_ms: first, to_ms: last, running: recording } = this.recorded;
+    fromMs = Math.max(first, Math.min(fromMs, last - RANGE_MS_MIN));
+    toMs = Math.max(Math.min(toMs, last), fromMs + RANGE_MS_MIN);
+    const at = this.range === null ? null : this.now(), { running } = this.playing;
+    this.place({ fromMs, toMs, open: open && recording });
     const within = at !== null && at >= fromMs && at < toMs;
     this.connect(within ? at : fromMs, !running);
     this.load();
@@ -132,6 +132,9 @@ class Player {
 
   place(range) {
     this.range = range;
+    const live = this.find(".go-live");
+    live.disabled = !this.recorded.running;
+    live.title = this.recorded.running ? "What is being recorded now (L)" : "Nobody records here now";
     this.timeline.set(range);
     this.chart.set(range);
     this.find(".from").value = moment(range.fromMs);
@@ -167,7 +170,7 @@ class Player {
       const none = this.find(".no-prices");
       none.hidden = prices !== null && (prices.at_ms.length > 0 || this.range.open);
       none.textContent = symbol === null ? "No quotes are recorded here." : `No prices of ${symbol} in this range.`;
-      this.chart.playhead(this.playing.now() ?? this.range.fromMs);
+      this.chart.playhead(this.now() ?? this.range.fromMs);
     } catch (error) {
       if (error.name !== "AbortError") this.problem(error.message);
     }
@@ -194,6 +197,12 @@ class Player {
     }
   }
 
+  // Where the playhead is shown. The server's goes on over silence; here nothing is behind the end.
+  now() {
+    const ms = this.playing.now();
+    return ms === null || this.recorded.running && this.range.open ? ms : Math.min(ms, this.range.toMs);
+  }
+
   // --- the replay ------------------------------------------------------------------------------------------------
 
   connect(at, paused) {
@@ -208,7 +217,7 @@ class Player {
   }
 
   toggle() {
-    if (!this.playing.connected()) this.connect(this.playing.status === "ended" ? this.range.fromMs : this.playing.now() ?? this.range.fromMs, false);
+    if (!this.playing.connected()) this.connect(this.playing.status === "ended" ? this.range.fromMs : this.now() ?? this.range.fromMs, false);
     else this.playing.ask({ op: this.playing.running ? "pause" : "resume" });
   }
 
@@ -227,16 +236,16 @@ class Player {
   }
 
   by(share) {
-    this.seek((this.playing.now() ?? this.range.fromMs) + share * (this.range.toMs - this.range.fromMs));
-  }
-
-  toEnd() {
-    if (this.range.open) this.goLive();
-    else this.seek(this.range.toMs - 1);
+    this.seek((this.now() ?? this.range.fromMs) + share * (this.range.toMs - this.range.fromMs));
   }
 
   async goLive() {
     this.recorded = await ask("/page/range.json").catch(() => this.recorded);
+    if (!this.recorded.running) {
+      this.seek(this.range.toMs);
+      this.problem("Nobody records here now: this is the end.");
+      return;
+    }
     const toMs = this.recorded.to_ms, span = Math.min(this.range.toMs - this.range.fromMs, 600_000);
     this.place({ fromMs: Math.max(this.recorded.from_ms, toMs - span), toMs: toMs + span * 0.1, open: true });
     this.find(".speed").value = "1";
@@ -269,7 +278,7 @@ class Player {
     }
     if (fresh.gaps.length) this.lastGap = fresh.gaps.at(-1);
     const { ms } = this.playing.moment;
-    if (this.range?.open && ms !== null && ms > this.range.toMs - 0.02 * (this.range.toMs - this.range.fromMs)) this.slide(ms);
+    if (this.range?.open && this.recorded.running && ms > this.range.toMs) this.slide(ms);
   }
 
   // The playhead runs out of the window: on with it, so that there is a fifth ahead.
@@ -286,7 +295,7 @@ class Player {
     if (!this.shown) return;
     this.framing = requestAnimationFrame(() => this.frame());
     this.playing.take();
-    const ms = this.playing.now(), now = performance.now();
+    const ms = this.now(), now = performance.now();
     if (ms !== null && this.range !== null && (ms !== this.painted || this.paintAll)) {
       this.painted = ms;
       this.paintAll = false;
@@ -356,19 +365,19 @@ class Player {
   }
 
   showLegend() {
-    const legend = this.find(".legend"), kinds = Object.keys(this.density.kinds);
+    const legend = this.find(".shown-kinds"), kinds = Object.keys(this.density.kinds);
     const there = new Set(kinds.map((kind) => GROUPS.findIndex((group) => group.has(kind))));
     legend.replaceChildren();
     GROUPS.forEach((group, at) => {
       if (!there.has(at)) return;
       const entry = document.createElement("span");
-      entry.className = `key key-${["news", "quotes", "other"][at]}`;
+      entry.className = `kind kind-${["news", "quotes", "other"][at]}`;
       entry.textContent = group.name;
       legend.append(entry);
     });
     const { gaps, gaps_total: total } = this.density;
     const entry = document.createElement("span");
-    entry.className = "key key-gap";
+    entry.className = "kind kind-gap";
     entry.textContent = total === 0 ? "no gaps" : total === 1 ? described(gaps[0]) : `${total.toLocaleString("en")} gaps`;
     legend.append(entry);
   }
@@ -406,7 +415,7 @@ class Player {
     if (!load) return;
     this.place(this.range);
     this.load();
-    if (this.about()) this.loadArticles(this.playing.now() ?? this.range.fromMs);
+    if (this.about()) this.loadArticles(this.now() ?? this.range.fromMs);
   }
 
   other(step) {
@@ -428,12 +437,12 @@ class Player {
       ArrowUp: last(() => this.other(-1)),
       ArrowDown: last(() => this.other(1)),
       Home: last(() => this.seek(this.range.fromMs)),
-      End: last(() => this.toEnd()),
+      End: last(() => (this.range.open ? this.goLive() : this.seek(this.range.toMs))),
       "+": last(() => this.faster(1)),
       "=": last(() => this.faster(1)),
       "-": last(() => this.faster(-1)),
-      "[": last(() => this.setRange({ ...this.range, fromMs: this.playing.now() })),
-      "]": last(() => this.setRange({ ...this.range, toMs: this.playing.now(), open: false })),
+      "[": last(() => this.setRange({ ...this.range, fromMs: this.now() })),
+      "]": last(() => this.setRange({ ...this.range, toMs: this.now(), open: false })),
       0: last(() => this.preset("all")),
       l: last(() => this.goLive()),
       L: last(() => this.goLive()),
@@ -462,7 +471,7 @@ class Player {
     this.find(".only input").addEventListener("change", () => {
       if (this.range === null) return;
       this.load();
-      this.loadArticles(this.playing.now() ?? this.range.fromMs);
+      this.loadArticles(this.now() ?? this.range.fromMs);
     });
     this.find(".range").addEventListener("submit", (event) => {
       event.preventDefault();

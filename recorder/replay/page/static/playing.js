@@ -5,6 +5,7 @@ import { socketUrl } from "./ask.js";
 
 const AGAIN_MS = [500, 1000, 2000, 5000]; // waits before dialling again
 const AHEAD_MS_MAX = 1500; // of real time without news the playhead goes on: states come once a second
+const SMOOTH_SPEED_MAX = 100; // above it something comes at nearly every frame
 
 export class Playing {
   // `heard(fresh)`: something came, see listener.js
@@ -13,6 +14,7 @@ export class Playing {
     this.worker.onmessage = ({ data }) => this.took(data);
     this.heard = heard;
     this.state = null;
+    this.end = null; // said by the server, before it closed
     this.status = "closed"; // or connecting, and what the server says: playing, paused, buffering, live, ended
     this.problem = "";
     this.wanted = null;
@@ -26,7 +28,7 @@ export class Playing {
   open({ from, toMs, speed, paused, feeds }) {
     clearTimeout(this.timer);
     this.wanted = { from, toMs, speed, paused, feeds };
-    this.state = null;
+    this.state = this.end = null;
     this.status = "connecting";
     this.moment = { ms: typeof from === "number" ? from : null, at: performance.now() };
     this.worker.postMessage({ open: { url: socketUrl("/replay", this.query()), feeds } });
@@ -88,37 +90,42 @@ export class Playing {
     if (fresh.momentMs !== null) this.moment = { ms: fresh.momentMs, at: performance.now() };
     if (fresh.error) this.problem = fresh.error;
     if (fresh.end) {
+      this.end = fresh.end;
       this.status = "ended";
       this.problem = fresh.end.cause === "all was played" ? "" : fresh.end.cause;
     }
-    if (fresh.closed && this.wanted !== null && (!fresh.end || fresh.end.cause === "the server stops")) this.lost();
+    if (fresh.closed && this.wanted !== null && (this.end === null || this.end.cause === "the server stops")) this.lost();
     this.heard(fresh);
   }
 
-  // Dials again, where it was. Why a handshake was refused only plain HTTP can say.
-  async lost() {
-    this.status = "connecting";
-    const { ms } = this.moment;
-    if (ms !== null && this.wanted.from !== "live") this.wanted.from = ms;
+  // Dials again, where it was.
+  lost() {
+    const refused = this.state === null, { wanted } = this;
+    if (typeof this.moment.ms === "number" && wanted.from !== "live") wanted.from = this.moment.ms;
     const again = AGAIN_MS[Math.min(this.failures, AGAIN_MS.length - 1)];
     this.failures += 1;
-    this.problem = "The server does not answer.";
-    const { wanted } = this;
+    this.status = "connecting";
+    this.problem = "The server does not answer. Trying again.";
+    if (refused) this.why();
+    this.timer = setTimeout(() => { if (this.wanted === wanted) this.open(wanted); }, again);
+  }
+
+  // Why a handshake was refused, only plain HTTP can say.
+  async why() {
     try {
       const answer = await fetch(socketUrl("/replay", this.query()).replace(/^ws/, "http"), { cache: "no-store" });
       const body = await answer.text();
-      if (answer.status !== 426) this.problem = refusal(body);
+      if (answer.status !== 426 && this.status === "connecting") this.problem = refusal(body);
     } catch {
       // It is not there: said already.
     }
-    if (this.wanted === wanted) this.timer = setTimeout(() => { if (this.wanted === wanted) this.open(wanted); }, again);
   }
 
   // The recorded moment at this instant; null until it is known.
   now() {
-    const { ms, at } = this.moment, { state } = this;
-    if (ms === null || this.status !== "playing" || typeof state?.speed !== "number") return ms;
-    return ms + Math.min(performance.now() - at, AHEAD_MS_MAX) * Math.min(state.speed, 100);
+    const { ms, at } = this.moment, speed = this.state?.speed;
+    if (ms === null || this.status !== "playing" || !(speed <= SMOOTH_SPEED_MAX)) return ms;
+    return ms + Math.min(performance.now() - at, AHEAD_MS_MAX) * speed;
   }
 }
 

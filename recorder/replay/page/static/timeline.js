@@ -15,16 +15,16 @@ const GAPS_SHOWN_MAX = 240; // the longest: each is an element that can be focus
 const SEEK_EVERY_MS = 200; // while the pointer is down: the server takes so many operations a second, and no more
 
 export class Timeline {
-  // `root` has .strip (the slider), .strip canvas, .ahead, .head, .lanes and .tip; `seek(ms)` goes there
+  // `root` has .strip (the slider), .strip canvas, .ahead, .playhead, .lanes and .gap-tip; `seek(ms)` goes there
   constructor(root, seek) {
     this.root = root;
     this.seek = seek;
     this.strip = root.querySelector(".strip");
     this.canvas = root.querySelector("canvas");
     this.ahead = root.querySelector(".ahead");
-    this.head = root.querySelector(".head");
+    this.head = root.querySelector(".playhead");
     this.lanes = root.querySelector(".lanes");
-    this.tip = root.querySelector(".tip");
+    this.tip = root.querySelector(".gap-tip");
     this.range = { fromMs: 0, toMs: 1 };
     this.density = null;
     this.sought = 0;
