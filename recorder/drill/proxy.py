@@ -31,6 +31,12 @@ class _End:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    ended: bool = False  # it was sent a FIN: nothing may follow
+
+    def end(self) -> None:
+        if not self.ended and self.writer.can_write_eof() and not self.writer.transport.is_closing():
+            self.ended = True
+            self.writer.write_eof()
 
     def reset(self) -> None:
         with suppress(OSError):
@@ -92,8 +98,7 @@ class Proxy:
     def half_close(self) -> None:
         """FIN to the client: nothing comes any more, and what it sends still arrives."""
         for way in self._open():
-            if way.client.writer.can_write_eof():
-                way.client.writer.write_eof()
+            way.client.end()
 
     def vanish(self, *, answering: bool = True) -> None:
         """Packets vanish in both directions and nobody closes: a dead route, a NAT that forgot, a pulled plug.
@@ -214,7 +219,7 @@ class Proxy:
                 data = await source.reader.read(READ_BYTES)
                 if not data:
                     break
-                while data and sink and not way.lost:
+                while data and sink and not way.lost and not sink.ended:
                     size = self._piece_bytes if shaped else READ_BYTES
                     sink.writer.write(data[:size])
                     await sink.writer.drain()
@@ -225,5 +230,5 @@ class Proxy:
                 sink.reset()
         if way.lost:
             await asyncio.Event().wait()  # until the proxy ends: the other side hears nothing of it
-        if sink and sink.writer.can_write_eof() and not sink.writer.transport.is_closing():
-            sink.writer.write_eof()
+        if sink:
+            sink.end()
