@@ -12,12 +12,21 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from recorder.clock import Clock
 from recorder.errors import RecorderError
 
 log = logging.getLogger(__name__)
+
+
+class Missed(Enum):
+    """What becomes of runs for which there was no time: the one before took longer, or the machine slept."""
+
+    ONCE = "made up for once"
+    LEFT_OUT = "left out"  # the next one is due so soon that it is the same
 
 
 @dataclass(slots=True)
@@ -25,9 +34,11 @@ class Job:
     name: str
     every_s: float
     run: Callable[[], Awaitable[object]]
+    missed: Missed = Missed.ONCE
     runs: int = 0
     failures: int = 0
     last_s: float = 0.0  # how long the last run took
+    last_ns: int = 0  # UTC; when it ended; 0: never
     total_s: float = 0.0  # how long all of them took
     last_outcome: str = "not run yet"
 
@@ -48,6 +59,7 @@ class Job:
             self.last_outcome = "ok"
         self.runs += 1
         self.last_s = time.perf_counter() - started
+        self.last_ns = Clock().now().utc_ns
         self.total_s += self.last_s
 
 
@@ -62,7 +74,7 @@ class Schedule:
         for job in self.jobs:
             self._scheduler.add_job(
                 job.once, "interval", seconds=job.every_s, id=job.name, max_instances=1, coalesce=True,
-                misfire_grace_time=None,
+                misfire_grace_time=None if job.missed is Missed.ONCE else max(1, int(job.every_s)),
             )  # fmt: skip
         self._scheduler.start()
 
@@ -81,9 +93,11 @@ class Schedule:
                 {
                     "job": job.name,
                     "every_s": job.every_s,
+                    "missed": job.missed.value,
                     "runs": job.runs,
                     "failures": job.failures,
                     "last_s": round(job.last_s, 6),
+                    "last_ns": job.last_ns or None,
                     "total_s": round(job.total_s, 6),
                     "last_outcome": job.last_outcome,
                     "next": upcoming.isoformat() if upcoming else None,

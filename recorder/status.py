@@ -90,6 +90,7 @@ def of(daemon: Daemon) -> dict[str, Any]:
         "totals": daemon.tallies.facts(),
         "heartbeat": daemon.heartbeat.status() if daemon.heartbeat else None,
         "repairs": daemon.repairs.status(),
+        "stored": daemon.keeping.figures,
         "jobs": daemon.schedule.table(),
         "disk": {
             "free_bytes": free_bytes(daemon.settings.data),

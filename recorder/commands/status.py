@@ -87,10 +87,19 @@ def _show(told: dict[str, Any], running: bool) -> None:
     print(f"durable within {journal['durable_ms_p50']} ms (median), {journal['durable_ms_p99']} ms (99 %)")
     print(f"sealed up to position {told['sealed_position']}, {disk['free_bytes'] >> 20} MB free\n")
     jobs = [
-        [job["job"], job["every_s"], job["runs"], job["last_s"], job["next"], job["last_outcome"]]
+        [
+            job["job"],
+            job["every_s"],
+            job["runs"],
+            _ago(job["last_ns"], now_ns),
+            job["last_s"],
+            job["next"],
+            job["missed"],
+            job["last_outcome"],
+        ]
         for job in told["jobs"]
     ]
-    show.table(["job", "every s", "runs", "took s", "next", "outcome"], jobs)
+    show.table(["job", "every s", "runs", "last", "took s", "next", "when missed", "outcome"], jobs)
 
 
 def _ago(then_ns: int | None, now_ns: int) -> str | None:

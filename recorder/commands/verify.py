@@ -15,34 +15,21 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress
 
 from recorder.commands import show
 from recorder.errors import Damaged, GroupDamaged
-from recorder.journal.registry import Part
 from recorder.journal.store import Loss, Store
 from recorder.partitions import layout
+from recorder.partitions.inspect import Finding, inspect
 from recorder.partitions.schema import MESSAGES
 from recorder.partitions.views import STORED
 
 ONE_GROUP_BYTES = 1  # one a time, so that those before a damaged one are known to hold
-PART_PIECE_ROWS = 1_000  # of up to 128 KB each
 EXIT_FOUND = 3
 
 Span = tuple[int, int]  # first and last position
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it should be. `what` is one of few words, `where` a path or positions."""
-
-    what: str
-    where: str
-    detail: str
 
 
 @dataclass(slots=True)
@@ -62,7 +49,7 @@ class Verified:
 
 def main(data: Path, *, as_json: bool) -> int:
     """Returns 0 if all is well, 3 with findings. Raises RecorderError where nothing was recorded."""
-    verified = verify(data)
+    verified = verify(data, progress=sys.stderr.isatty())
     if as_json:
         lost = [loss._asdict() for loss in verified.lost]
         show.json(asdict(verified) | {"lost": lost})
@@ -80,8 +67,8 @@ def main(data: Path, *, as_json: bool) -> int:
     return EXIT_FOUND if verified.findings else 0
 
 
-def verify(data: Path) -> Verified:
-    """Read it all."""
+def verify(data: Path, *, progress: bool = False) -> Verified:
+    """Read it all. `progress`: with a bar on stderr."""
     verified = Verified()
     # Files, then journal, then registry: what a seal moves on meanwhile is then seen twice rather than never.
     files = set(_files(data))
@@ -101,11 +88,14 @@ def verify(data: Path) -> Verified:
     spans = sealed_spans + [span for span in unsealed if span[0] > reach]
     away = [*((loss.first_position, loss.last_position) for loss in verified.lost), (1, verified.let_go_position)]
     verified.findings += positions(spans, verified.durable_position, away)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("reading parts", total=sum(part.byte_count for part in parts))
+    with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
+        task = bar.add_task("reading parts", total=sum(part.byte_count for part in parts))
         for part in parts:
-            verified.findings += _part(data, part, verified)
-            progress.advance(task, part.byte_count)
+            read = inspect(data, part)
+            verified.findings += read.findings
+            verified.parts, verified.rows = verified.parts + read.whole, verified.rows + read.rows
+            verified.bytes += read.byte_count
+            bar.advance(task, part.byte_count)
     for path in sorted(files - known):
         covered = layout.positions_in(path)
         if not (data / path).exists():
@@ -160,46 +150,6 @@ def _journal(store: Store, verified: Verified) -> list[Span]:
     except (Damaged, sqlite3.DatabaseError) as error:
         verified.findings.append(Finding("journal damaged", str(store.path), str(error)))
     return spans
-
-
-def _part(data: Path, part: Part, verified: Verified) -> Iterator[Finding]:
-    """Reads one part, every byte of it."""
-    path = data / part.path
-    try:
-        byte_count = path.stat().st_size
-        if byte_count != part.byte_count:
-            yield Finding("part damaged", part.path, f"{byte_count} bytes, {part.byte_count} were registered")
-        rows = 0
-        before = part.first_position - 1
-        # A message has one row there, but any number of typed ones, which in cold files stand by symbol.
-        step = 1 if part.table_name == MESSAGES else 0 if part.tier == "hot" else None
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(PART_PIECE_ROWS):
-                batch.validate(full=True)
-                rows += batch.num_rows
-                numbers = pa.concat_arrays([pa.array([before], pa.int64()), batch.column("position")])
-                if step is not None and pc.min(pc.pairwise_diff(numbers)).as_py() < step:
-                    yield Finding("part damaged", part.path, f"positions out of order behind row {rows}")
-                    break
-                if pc.min(numbers).as_py() < part.first_position - 1:
-                    yield Finding("part damaged", part.path, f"begins before {part.first_position}, as registered")
-                    break
-                before = pc.max(numbers).as_py()
-        if rows != part.row_count:
-            yield Finding("part damaged", part.path, f"{rows} rows, {part.row_count} were registered")
-        if before > part.last_position:
-            yield Finding("part damaged", part.path, f"goes up to {before}, {part.last_position} was registered")
-    except FileNotFoundError:
-        yield Finding("part missing", part.path, f"positions {part.first_position} to {part.last_position}")
-        return
-    except (OSError, pa.ArrowException, KeyError) as error:
-        yield Finding("part damaged", part.path, str(error).splitlines()[0])
-        return
-    verified.parts, verified.rows, verified.bytes = (
-        verified.parts + 1,
-        verified.rows + rows,
-        verified.bytes + byte_count,
-    )
 
 
 def _files(data: Path) -> Iterator[str]:

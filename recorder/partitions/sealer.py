@@ -131,7 +131,8 @@ class Sealer:
         report.add(sealed)
 
     async def _show(self) -> str:
-        self._shown = await self._work(partial(catalog.refresh, self._data, self._shown))
+        there = (self._data / catalog.CATALOG).exists()  # or somebody has deleted it
+        self._shown = await self._work(partial(catalog.refresh, self._data, self._shown if there else ""))
         return self._shown
 
     async def _forget(self) -> None:

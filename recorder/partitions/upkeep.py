@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +28,7 @@ from recorder.errors import PartDamaged, RecorderError
 from recorder.journal.registry import Part, Rebuilding
 from recorder.journal.store import Store
 from recorder.partitions import compact, retain
-from recorder.partitions.apart import Apart
+from recorder.partitions.apart import Apart, Killed
 from recorder.partitions.compact import Work
 from recorder.partitions.merge import Keep, merge
 from recorder.partitions.rebuild import Piece, asked, hot_messages, known, plan, rebuild
@@ -41,6 +42,7 @@ from recorder.partitions.sealer import Writer
 NICENESS = 15  # sealing goes before it with 10; with 19, queries on all cores would keep it from ever getting done
 FORGET_PATHS = 200  # at a time, between two commits
 REBUILD_S = 30.0  # at a time; then whatever else there is has its turn
+T = TypeVar("T")
 BY = f"{__version__}, schema {SCHEMA_VERSION}"
 
 
@@ -161,6 +163,12 @@ class Upkeep:
                 await self._show()
         if left:
             raise LeftAsItIs(left)
+
+    async def look(self, task: Callable[[], T]) -> T:
+        """What only reads, when it is its turn. Raises what the task raises, Killed where the recorder stops."""
+        async with self._replacing.alone():
+            return await self._replacing.do(task)
+        raise Killed("the recorder stops.")
 
     async def begin_rebuild(self, tables: Sequence[str]) -> None:
         """Have these tables made anew by `rebuild`, all for none. Raises RequestInvalid."""

@@ -59,7 +59,16 @@ def told(data: Path, *, gap: str | None = None, age_s: float = 0, seal: str = "o
         "seal": {"age_s": 30.0, "interval_s": 60.0},
         "heartbeat": None,
         "jobs": [
-            {"job": "seal", "every_s": 60, "runs": 9, "last_s": 0.2, "next": "soon", "last_outcome": seal},
+            {
+                "job": "seal",
+                "every_s": 60,
+                "missed": "made up for once",
+                "runs": 9,
+                "last_ns": 7_000_000_000,
+                "last_s": 0.2,
+                "next": "soon",
+                "last_outcome": seal,
+            },
         ],
         "disk": {"free_bytes": 10 << 30, "reserve_bytes": 256 << 20, "halted": False},
     }
