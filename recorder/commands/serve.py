@@ -137,6 +137,7 @@ async def _serve(
         telling.cancel()
     finally:
         await server.__aexit__()
+        gc.unfreeze()  # DuckDB complains on stderr about what is never collected
 
 
 async def _tell(notify: Notify, server: Server, sessions: Sessions) -> None:

@@ -24,7 +24,7 @@ export class Calendar {
   #told = null;
   #at = [0, Infinity]; // row and column of the cell that Tab leads to
   #cells = [];
-  #summary = element("p", { class: "soft", elementtiming: "coverage" }, "…");
+  #summary = element("p", { class: "soft" }, "…");
   #grid = element("div", { class: "grid", role: "grid", "aria-labelledby": "coverage-title" });
   #scroller = element("div", { class: "scroller" }, this.#grid);
   #detail = new DayDetail();
@@ -87,7 +87,8 @@ export class Calendar {
     this.#grid.replaceChildren(
       heads(told.days),
       ...told.feeds.map((feed, at) => {
-        const name = element("span", { class: "feed-name", role: "rowheader", title: feed.kind }, feed.feed);
+        const named = { class: "feed-name", role: "rowheader", title: feed.kind, elementtiming: "coverage" };
+        const name = element("span", named, feed.feed);
         return element("div", { class: "line", role: "row" }, name, ...this.#cells[at]);
       }),
     );

@@ -27,14 +27,16 @@ class Overview {
     document.addEventListener("visibilitychange", () => (document.hidden ? this.pause() : this.#ending ?? this.start()));
   }
 
-  start() {
+  async start() {
     if (this.#ending !== null) return;
-    this.#ending = new AbortController();
+    const during = new AbortController();
+    this.#ending = during;
     this.#every(() => STATUS_MS, () => this.#status());
     const coverageMs = () => (this.calendar.isEmpty ? FIRST_COVERAGE_MS : COVERAGE_MS);
-    this.#every(coverageMs, () => this.#coverage(this.calendar.weeks));
-    this.#every(() => COVERAGE_MS, async () => this.cards.showLateness(await this.#ask("/page/lateness.json")));
+    await this.#every(coverageMs, () => this.#coverage(this.calendar.weeks));
+    if (this.#ending !== during) return; // what is below the calendar does not hold it up
     this.#every(() => SIZES_MS, async () => this.cards.showSizes(await this.#ask("/page/recording.json")));
+    this.#every(() => COVERAGE_MS, async () => this.cards.showLateness(await this.#ask("/page/lateness.json")));
   }
 
   pause() {
