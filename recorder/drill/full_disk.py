@@ -7,8 +7,9 @@ limit on files cannot be lifted again: there the recorder has to end, loudly, wi
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,12 +20,13 @@ NAME = "full disk"
 DISK_MB, RESERVE_MB, RESUME_MB = 64, 16, 24
 FILE_BYTES_MAX = 384 << 10  # the log of some seconds; it would be taken up at 4 MB
 SMALL_FILES = {"journal": {"give_up_s": 1.0, "retry_s": 0.2}, "seal": {"interval_s": 3600.0}}
+BALLAST = "_ballast"
 FAILED = 1  # exit code
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """A file system of 64 MB in that folder; False where we may not mount one."""
+    """A file system of 64 MB in that folder; False where we may not mount one. What is on it in the end stays there."""
     folder.mkdir(parents=True, exist_ok=True)
     words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "recorder-drill", str(folder)]
     try:
@@ -35,16 +37,26 @@ def small_disk(folder: Path) -> Iterator[bool]:
         yield mounted
     finally:
         if mounted:
+            left = folder.with_name("left")
+            with suppress(OSError, shutil.Error):  # it is only to be looked at
+                shutil.copytree(folder, left, ignore=shutil.ignore_patterns(BALLAST))
             subprocess.run(["umount", "-l", str(folder)], check=False)  # noqa: S603, S607
+            with suppress(OSError):
+                left.rename(folder)
 
 
-async def drill(folder: Path) -> list[Outcome]:
+async def drill(folder: Path, tell: Callable[[str], object]) -> list[Outcome]:
     """Whichever of the two is possible here. Leaves no recorder and no mount."""
-    with small_disk(folder / "small-disk") as mounted:
+    small = folder / "small-disk"
+    with small_disk(small / "data") as mounted:
         if mounted:
+            tell(f"{NAME}: one of {DISK_MB} MB is filled to the last byte …")
             disk = {"reserve_bytes": RESERVE_MB << 20, "resume_bytes": RESUME_MB << 20}
-            async with Rig(folder / "small-disk", {"disk": disk}) as rig:
+            async with Rig(small, {"disk": disk}) as rig:
                 return await fill(rig)
+    tell(
+        f"{NAME}: only root may mount a small one to fill; instead no file may grow beyond {FILE_BYTES_MAX >> 10} KB …"
+    )
     async with Rig(folder / "small-files", SMALL_FILES, file_bytes_max=FILE_BYTES_MAX) as rig:
         return await limit_files(rig)
 
@@ -53,7 +65,7 @@ async def fill(rig: Rig) -> list[Outcome]:
     """Fill its disk to the last byte, make room again."""
     await rig.start()
     await rig.receiving()
-    ballast = rig.folder / "ballast"
+    ballast = rig.data / BALLAST
     await asyncio.to_thread(_fill, ballast)
     halted = await rig.until(lambda told: told["disk"]["halted"] and told["journal"]["buffered_bytes"] == 0)
     health = halted["health"]["state"]

@@ -66,7 +66,7 @@ async def drill(rig: Rig, times: int, chance: random.Random) -> list[Outcome]:
         Outcome(
             NAME,
             DURABLE,
-            "0 lost of what was published as durable",
+            "0 lost of what was published",
             f"{done.lost} lost of {done.published} in {done.kills} kills",
             done.lost == 0 and done.findings == 0,
         ),

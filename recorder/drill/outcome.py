@@ -29,7 +29,7 @@ class Outcome:
 def of_proof(drill: str, proof: Proof) -> list[Outcome]:
     """What every drill has to leave behind, whatever it broke."""
     verdict = proof.verdict
-    found = f"{len(proof.findings)} findings of verify" if proof.findings else "verify finds nothing"
+    found = f"{len(proof.findings)} findings of verify" if proof.findings else "verify found nothing"
     return [
         Outcome(
             drill,
@@ -48,7 +48,7 @@ def of_proof(drill: str, proof: Proof) -> list[Outcome]:
         Outcome(
             drill,
             ONE_ORDER,
-            "0 doubled, no position missing",
+            "0 doubled, 0 missing",
             f"{verdict.duplicated} doubled, positions {'dense' if proof.dense else 'NOT DENSE'}, {found}",
             verdict.duplicated == 0 and proof.dense and not proof.findings,
         ),

@@ -29,8 +29,8 @@ async def run(folder: Path, tell: Tell) -> list[Outcome]:
         network = group.create_task(_half_open(folder / "network"))
     tell(f"{torn.NAME}: the journal's log is cut on copies …")
     tail = await _torn(folder / "torn")
-    tell(f"{full_disk.NAME}: filled to the last byte …")
-    return [*killed.result(), *tail, *await full_disk.drill(folder), *network.result()]
+    disk = await full_disk.drill(folder, tell)
+    return [*killed.result(), *tail, *disk, *network.result()]
 
 
 async def _kill(folder: Path) -> list[Outcome]:

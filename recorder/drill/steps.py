@@ -1,119 +1,84 @@
 """`kill -9` before any chosen step of recording, sealing, publishing and compacting, and what is left then.
 
-In: a folder, and the number of a step. Out: the step's name, and what is wrong with the recording afterwards: nothing.
-A step is whatever the process asks the system for by name in the data folder (open, rename, remove, mkdir) and every
-SQL statement; the interpreter's audit events and SQLite's trace tell of them, so the product has no hooks and new code
-has its steps at once. Random moments, which also fall within a step, are kill.py's.
-
-`python -m recorder.drill.steps` is the other end: for every line of stdin it forks a recorder that will be killed.
+In: a folder, and the number of a step, or chance for moments in between. Out: what was being done, and what is wrong
+with the recording afterwards: nothing. What dies here is lives.py's; whole recorders, with feeds and sockets, are
+killed by kill.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
+import random
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import duckdb
 
-from recorder import settings
-from recorder.clock import SECOND_NS, Clock, Moment
 from recorder.commands.verify import verify
+from recorder.drill.lives import AFTER, BEFORE, NEVER, payload, stage_of
 from recorder.errors import RecorderError
 from recorder.journal import lock
-from recorder.journal.writer import Journal
-from recorder.message import Kind, Mark, Stream
-from recorder.partitions import seal
-from recorder.partitions.catalog import connect
-from recorder.partitions.sealer import Sealer
-from recorder.partitions.upkeep import Upkeep
+from recorder.partitions.catalog import CATALOG, connect
+from recorder.partitions.schema import MESSAGES
 
-T = TypeVar("T")
-
-NEVER = 0
-START_NS = 1_767_222_000 * SECOND_NS  # 2025-12-31 23:00 UTC
-APART_NS = 300 * SECOND_NS  # two hours and a new year in each recorder's life, so that there is something to compact
-STREAMS = (Stream("quotes", "finance_query.quotes"), Stream("news", "finlight"))
-GROUPS, GROUP_MESSAGES = 4, 6
-FILE_EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+GROUPS = 4  # commits in a life that is killed before a step: more would only be the same steps again
+GROUPS_AT_RANDOM = 40  # so that a third of a life is writing
+HEIRS = 20  # kills in a row on one recording, each of the heir of the last
 PATIENCE_S = 60
+EVERYTHING = "SELECT position, text FROM messages ORDER BY position"
+TYPED = ("quotes", "articles")  # of odd positions, and of even ones
+VIEWS = "SELECT view_name FROM duckdb_views() WHERE NOT internal ORDER BY 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Killed:
     """What came of one kill."""
 
-    step: str  # "" where the process came to its end before that step
-    wrong: tuple[str, ...]
+    stage: str
+    step: str  # "" where no step was chosen, or the process came to its end before it
+    wrong: tuple[str, ...] = ()
 
 
-def payload(position: int) -> bytes:
-    """What is recorded at a position: one of two feeds, so that typed tables have rows as well."""
-    if position % 2:
-        return b'[{"symbol":"S%d","price":"%d.00"}]' % (position, position)
-    return b'{"action":"sendArticle","data":{"link":"https://example.com/%d","title":"%d"}}' % (position, position)
+@dataclass(frozen=True, slots=True)
+class _Life:
+    stage: str
+    step: str
+    durable: int  # as it was told, by the process itself
+    status: int  # 0, or the signal or what else ended it
 
-
-async def record(data: Path) -> None:
-    """A recorder's life in short: open, go on where the last one ended, seal, show, compact, delete, close."""
-    clock = Clock()
-    seal.HOUR_PAUSE_S = 0.0  # for readers, and nobody reads meanwhile
-    journal = Journal.open(data, settings.Journal(commit_interval_ms=1), clock)
-    sealer = Sealer(data, journal, 64 << 20, clock, lambda: ThreadPoolExecutor(1))
-    upkeep = Upkeep(data, journal, settings.Compact(level=1, grace_s=0), clock, sealer.show, _Here())
-    for _ in range(GROUPS):
-        last = journal.durable + GROUP_MESSAGES
-        for position in range(journal.durable + 1, last + 1):
-            moment = Moment(START_NS + position * APART_NS, position)
-            journal.append(STREAMS[(position + 1) % 2], Kind.DATA, 1, [payload(position)], Mark.NONE, moment)
-        await journal.wait_durable(last)
-    await sealer.seal()
-    await upkeep.compact()
-    await upkeep.close()
-    await sealer.close()
-    await journal.close()
-
-
-class _Here:
-    """Where upkeep does its heavy work: in the process that is killed."""
-
-    async def do(self, task: Callable[[], T]) -> T:
-        return task()
-
-    def kill(self) -> None:
-        """Nothing else is there."""
-
-    async def end(self) -> None:
-        """Nor to be let go."""
+    @property
+    def wrong(self) -> list[str]:
+        fine = self.status in (0, -signal.SIGKILL)
+        return [] if fine else [f"it ended with {self.status} while {self.stage}; its own words are above"]
 
 
 class Steps:
-    """`with Steps(folder) as steps:`; then `steps.kill(n)` for as many n as wanted."""
+    """`with Steps(folder) as steps:`; then `all` or `at_random`. What went wrong is kept in the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, groups: int = GROUPS) -> None:
         self._folder = folder
+        self._data = folder / "data"  # always the same: a catalogue holds the path it was made for
+        self._groups = groups
         self._server: subprocess.Popen[str] | None = None
+        self._kept = 0
 
     def __enter__(self) -> Steps:
         self._folder.mkdir(parents=True, exist_ok=True)
-        asyncio.run(record(self._folder / "before"))
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "recorder.drill.steps"],
+            [sys.executable, "-m", "recorder.drill.lives"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
+        self._live(NEVER)
+        self._data.rename(self._folder / "before")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,47 +86,91 @@ class Steps:
         self._server.stdin.close()
         self._server.wait(PATIENCE_S)
 
-    def kill(self, number: int) -> Killed:
-        """Record once more, be killed before step `number` (from 1), look, and record again in peace."""
-        data = self._folder / f"killed-{number}"
-        shutil.copytree(self._folder / "before", data)
-        step = self._run(data, number)
-        wrong = list(_wrong(data, "after the kill"))
-        if self._run(data, NEVER):
-            wrong.append("the next recorder did not come to its end")
-        wrong += _wrong(data, "after the next recorder")
-        wrong += [f"{finding.what}: {finding.where}: {finding.detail}" for finding in verify(data).findings]
-        if not wrong:
-            shutil.rmtree(data)
-        return Killed(step, tuple(wrong))
-
-    def all(self, every: int = 1) -> Iterator[Killed]:
-        """One kill before each step, or before one in so many, from the first to the last."""
-        number = 1
-        while (killed := self.kill(number)).step:
+    def all(self, first: int = 1, every: int = 1) -> Iterator[Killed]:
+        """One kill before each step, or before one in so many, from the first to the last; each on a fresh copy."""
+        number = first
+        while (killed := self.kill(number)).step or killed.wrong:
             yield killed
+            if not killed.step:
+                break  # it ended by itself, and badly
             number += every
 
-    def _run(self, data: Path, number: int) -> str:
-        """The name of the step before which it was killed; "" if it came to its end."""
+    def kill(self, number: int) -> Killed:
+        """Record once more, be killed before step `number` (from 1), look, and record again in peace."""
+        self._fresh()
+        life = self._live(BEFORE, number)
+        wrong = [*life.wrong, *_wrong(self._data, "after the kill", life.durable), *_views_wrong(self._data)]
+        return self._judged(Killed(life.stage, life.step), wrong)
+
+    def at_random(self, times: int, chance: random.Random) -> Iterator[Killed]:
+        """So many kills wherever it is at that moment; recordings grow over some kills before another is begun."""
+        life_s = self._life_s()
+        wrong: list[str] = []
+        at = -1
+        while times:
+            if (at := (at + 1) % HEIRS) == 0:
+                self._fresh()
+                durable = 0
+            life = self._live(AFTER, chance.uniform(0, life_s))
+            durable = max(durable, life.durable)
+            if not life.status:
+                continue  # it was faster than chance
+            times -= 1
+            wrong = [*life.wrong, *_wrong(self._data, "after the kill", durable), *_views_wrong(self._data)]
+            killed = Killed(life.stage, "", tuple(wrong))
+            last = at == HEIRS - 1 or not times or bool(wrong)
+            if last:
+                at = -1
+            yield self._judged(killed, wrong) if last else killed
+
+    def _life_s(self) -> float:
+        self._fresh()
+        begun = time.monotonic()
+        self._live(NEVER)
+        return time.monotonic() - begun
+
+    def _fresh(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        shutil.copytree(self._folder / "before", self._data)
+
+    def _judged(self, killed: Killed, wrong: list[str]) -> Killed:
+        """What its heir makes of it, in peace."""
+        heir = self._live(NEVER)
+        wrong += [f"the next recorder: {each}" for each in heir.wrong]
+        wrong += _wrong(self._data, "after the next recorder", heir.durable)
+        wrong += [f"{finding.what}: {finding.where}: {finding.detail}" for finding in verify(self._data).findings]
+        if wrong:
+            self._kept += 1
+            kept = self._data.rename(self._folder / f"killed-{self._kept}")
+            wrong.append(f"it is kept in {kept}")
+        return replace(killed, wrong=tuple(wrong))
+
+    def _live(self, when: str, how_much: float = 0) -> _Life:
+        """One life in the process that forks them."""
         assert self._server is not None and self._server.stdin is not None and self._server.stdout is not None
-        print(f"{number} {data}", file=self._server.stdin, flush=True)
-        step = ""
+        print(f"{when} {how_much} {self._groups} {self._data}", file=self._server.stdin, flush=True)
+        stage, step, durable = "opening", "", 0
         while not (line := self._server.stdout.readline()).startswith("gone"):
-            if not line:
+            word, _, rest = line.rstrip("\n").partition(" ")
+            if word == "at":
+                stage = rest
+            elif word == "durable":
+                durable = int(rest)
+            elif word == "step":
+                step, stage = rest, stage_of(rest, stage)
+            else:
                 raise RuntimeError("the process that forks recorders is gone; its own words are above")
-            step = line.strip()
-        status = int(line.split()[1])
-        if status not in (0, -signal.SIGKILL):
-            return f"{step} (ended with {status})"
-        return step if status else ""
+        return _Life(stage, step, durable, int(line.split()[1]))
 
 
-def _wrong(data: Path, when: str) -> Iterator[str]:
-    """What a reader sees: every position from 1 on, once, with what belongs there."""
+def _wrong(data: Path, when: str, durable: int) -> Iterator[str]:
+    """What a reader sees: every position from 1 on, once, with what belongs there, and no row too few or too many."""
     try:
-        with connect(data) as connection:
-            found = connection.sql("SELECT position, text FROM messages ORDER BY position").fetchall()
+        with closing(connect(data, (MESSAGES, *TYPED))) as connection:
+            found = connection.sql(EVERYTHING).fetchall()
+            typed = [connection.table(table).project("position").order("position").fetchall() for table in TYPED]
+        with closing(duckdb.connect(str(data / CATALOG), read_only=True)) as catalogue:
+            sealed = catalogue.sql(EVERYTHING).fetchall()
     except (RecorderError, duckdb.Error) as error:
         yield f"{when}: it cannot be read: {error}"
         return
@@ -169,58 +178,21 @@ def _wrong(data: Path, when: str) -> Iterator[str]:
         yield f"{when}: positions are not dense"
     if any(text.encode() != payload(position) for position, text in found):
         yield f"{when}: a message is not what was recorded"
-    if len(found) < (told := lock.published(data)):
+    if sealed != found[: len(sealed)]:
+        yield f"{when}: the catalogue shows something else"
+    for rest, (table, rows) in enumerate(zip(TYPED, typed, strict=True)):
+        if [position for (position,) in rows] != [n for n in range(1, len(found) + 1) if n % 2 != rest]:
+            yield f"{when}: {table} has other rows than messages"
+    told = max(durable, lock.published(data))
+    if len(found) < told:
         yield f"{when}: {told} were published as durable, {len(found)} are there"
 
 
-# --- the other end ------------------------------------------------------------------------------------------------
-
-
-class _Count:
-    """Dies before the step it was told."""
-
-    def __init__(self, data: Path, number: int) -> None:
-        self._data = str(data)
-        self._left = number
-        self._connect: Callable[..., sqlite3.Connection] = sqlite3.connect
-
-    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in FILE_EVENTS and isinstance(arguments[0], str | os.PathLike):
-            path = os.fspath(arguments[0])
-            if isinstance(path, str) and path.startswith(self._data):
-                self._step(f"{event.removeprefix('os.')} {path.removeprefix(self._data)}")
-
-    def connect(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        """In place of sqlite3's own: the audit event of a connection comes before it can be traced."""
-        db: sqlite3.Connection = self._connect(*arguments, **options)
-        db.set_trace_callback(lambda statement: self._step(f"sql {statement[:60]}"))
-        return db
-
-    def _step(self, name: str) -> None:
-        self._left -= 1
-        if self._left == 0:
-            _say(re.sub(r"\d+|\s+", lambda found: "#" if found[0][0].isdigit() else " ", name))
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _say(text: str) -> None:
-    os.write(1, f"{text}\n".encode())
-
-
-def _serve() -> None:
-    for line in sys.stdin:
-        number, data = line.split(maxsplit=1)
-        pid = os.fork()
-        if pid == 0:
-            folder = Path(data.strip())
-            if int(number) != NEVER:
-                count = _Count(folder, int(number))
-                sys.addaudithook(count.audit)
-                sqlite3.connect = count.connect  # type: ignore[assignment]
-            asyncio.run(record(folder))
-            os._exit(0)
-        _say(f"gone {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}")
-
-
-if __name__ == "__main__":
-    _serve()
+def _views_wrong(data: Path) -> Iterator[str]:
+    """Whether each view of the catalogue answers."""
+    try:
+        with closing(duckdb.connect(str(data / CATALOG), read_only=True)) as catalogue:
+            for (view,) in catalogue.sql(VIEWS).fetchall():
+                catalogue.view(view).count("*").fetchall()
+    except duckdb.Error as error:
+        yield f"after the kill: the catalogue does not answer: {error}"

@@ -54,7 +54,7 @@ async def drill(killed: Path, folder: Path) -> list[Outcome]:
         Outcome(
             NAME,
             NO_SILENT_GAP,
-            "what a lying disk loses is on record, position by position",
+            "what a lying disk loses is on record",
             f"{durable - there} lost of {published}, {told} on record as lost",
             durable - there == told and durable >= published and not findings,
         ),

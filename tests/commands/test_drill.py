@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import orjson
 import pytest
 
 from recorder.commands import drill
+from recorder.drill import kill
 from recorder.drill.outcome import Outcome
+from recorder.drill.rig import Rig
 
 
 @pytest.mark.slow
@@ -32,18 +35,57 @@ def test_every_promise_holds_here_and_what_is_left_can_be_kept(tmp_path: Path) -
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
-def test_a_promise_that_does_not_hold_is_exit_code_1(
-    holds: bool, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+# Of a recorder that alters one message in ten before it writes it down.
+UNFAITHFUL = """
+from recorder.journal.writer import Journal
+append, count = Journal.append, 0
+def altering(self, stream, kind, connection, payloads, *rest):
+    global count
+    count += kind.name == "DATA"
+    if kind.name == "DATA" and count % 10 == 0:
+        payloads = [payload.replace(b":", b" :", 1) for payload in payloads]
+    return append(self, stream, kind, connection, payloads, *rest)
+Journal.append = altering
+"""
+
+
+@pytest.mark.slow
+def test_a_promise_that_is_broken_for_real_is_exit_code_1_and_what_shows_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def run(folder: Path, tell: object) -> list[Outcome]:
+    async def one_kill(folder: Path, _: object) -> list[Outcome]:
+        async with Rig(folder / "kill") as rig:
+            return await kill.drill(rig, 1, random.Random(1))
+
+    (tmp_path / "sitecustomize.py").write_text(UNFAITHFUL)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(drill, "ASIDE", tmp_path)
+    monkeypatch.setattr(drill, "run", one_kill)
+    assert drill.main(keep=None, as_json=True) == 1
+    told = orjson.loads(capsys.readouterr().out)
+    broken = {outcome["promise"]: outcome["observed"] for outcome in told["outcomes"] if not outcome["holds"]}
+    assert not told["holds"]
+    assert not broken["1 verbatim"].startswith("0 altered")
+    assert "2 durable" not in broken, "that one it keeps"
+    assert Path(told["data"]).parent == tmp_path
+    assert (Path(told["data"]) / "kill" / "log").exists()
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_it_says_which_promise_does_not_hold_and_where_to_look(
+    holds: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(folder: Path, _: object) -> list[Outcome]:
         return [Outcome("kill -9", "2 durable", "0 lost", "1 lost", holds)]
 
+    monkeypatch.setattr(drill, "ASIDE", tmp_path)
     monkeypatch.setattr(drill, "run", run)
     assert drill.main(keep=None, as_json=False) == code
     said = capsys.readouterr().out
+    left = list(tmp_path.iterdir())
     assert ("BROKEN" in said) is not holds
     assert "1 lost" in said
+    assert [str(folder) in said for folder in left] == ([] if holds else [True])
 
 
 @pytest.mark.slow
