@@ -7,7 +7,7 @@ what the file covers, so doing a piece of work twice writes the same name twice,
     <table>/cold/date=2026-11-21/hour=19/<first>-<last>.parquet   an hour of those, when it is over
     <table>/cold/date=2026-11-21/<first>-<last>.parquet           the hours of a day that is over: as it stays
     <table>/cold/date=2026-11-21/kept=1/<first>-<last>.parquet    written anew: without what was let go, or rebuilt
-    <table>/hot/hour=0000000000/…                                 the seed: no rows, so that no glob is empty
+    <table>/hot/hour=9999999999/…                                 the seed: no rows, so that no glob is empty
     <table>/_views/catalogue-expired-please-reconnect-….parquet   the sentinel of a generation: no rows
 
 Hours and dates are UTC and those of `received_ns`; a file never holds rows of two hours.
@@ -28,7 +28,9 @@ SECOND_NS = 1_000_000_000
 HOUR_NS = 3600 * SECOND_NS
 POSITION_DIGITS = 20  # as wide as an unsigned 64-bit number, so that names sort like positions
 
-SEED_HOUR = "0000000000"  # below every bound, so the seed is listed and never opened
+# Above every hour and excluded by name, so the seed is listed and never opened. Behind all others, because DuckDB takes
+# the rows of the first file of a glob for those of each: with the seed there, it plans joins for a table without rows.
+SEED_HOUR = "9999999999"
 FIRST_HOUR = "1970010100"  # the bound of a hot glob while nothing has become cold
 LAST_HOUR = "9999123123"  # the bound of one that shows nothing
 

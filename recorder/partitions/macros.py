@@ -57,7 +57,7 @@ OHLC = Macro(
     {**_SYMBOL, '"interval"': "length of a bar: '1 minute', INTERVAL 1 HOUR, …", **_RANGE},
     {
         "symbol": "Yahoo's symbol",
-        "at": "beginning of the bar, UTC",
+        "begin_at": "beginning of the bar, UTC",
         "open": "first price in it",
         "high": "highest",
         "low": "lowest",
@@ -65,7 +65,7 @@ OHLC = Macro(
         "quotes": "prices that came in it; a bar without any is missing",
     },
     f"""
-    SELECT q.symbol, time_bucket("interval"::INTERVAL, {_truncated("q.received_at")}) AS "at",
+    SELECT q.symbol, time_bucket("interval"::INTERVAL, {_truncated("q.received_at")}) AS begin_at,
         arg_min(q.price, q.position) AS open, max(q.price) AS high, min(q.price) AS low,
         arg_max(q.price, q.position) AS close, count(*) AS quotes
     FROM quotes q
@@ -77,7 +77,7 @@ OHLC = Macro(
 LAST_QUOTES = Macro(
     "last_quotes",
     "The last quote of each symbol at a moment: last_quotes('2026-11-20 15:30:00'), last_quotes(NULL) for now",
-    {'"at"': "received at this moment or before, UTC; NULL: up to the end"},
+    {"moment": "received at this moment or before, UTC; NULL: up to the end"},
     {
         "symbol": "Yahoo's symbol",
         "received_at": "when it arrived, UTC",
@@ -98,7 +98,7 @@ LAST_QUOTES = Macro(
                 'percent_change': q.percent_change, 'pre_market_price': q.pre_market_price,
                 'after_hours_price': q.after_hours_price, 'feed': q.feed}, q.position) AS last
         FROM quotes q
-        WHERE ("at" IS NULL OR q.received_at <= "at"::TIMESTAMP_NS) AND coalesce(q.mark NOT LIKE '%double%', true)
+        WHERE (moment IS NULL OR q.received_at <= moment::TIMESTAMP_NS) AND coalesce(q.mark NOT LIKE '%double%', true)
         GROUP BY q.symbol
     )
     """,

@@ -103,7 +103,7 @@ def test_answers_to_questions_are_written_as_well(recording: Path, tmp_path: Pat
     out = tmp_path / "bars.csv"
     assert export(recording, "--sql", "FROM ohlc('AAPL', '1 minute')", "--out", out).exit_code == 0
     header, bar = out.read_text().splitlines()
-    assert header == "symbol,at,open,high,low,close,quotes"
+    assert header == "symbol,begin_at,open,high,low,close,quotes"
     assert bar == "AAPL,2026-01-31 12:00:00.000000,100.0,102.0,100.0,102.0,3"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -109,6 +110,20 @@ def test_cold_parts_stand_for_the_hot_ones_before_them(sealed: Path) -> None:
         with read_only(sealed) as new:
             assert new.sql(COUNTS).fetchall() == [(100, 100, 100)]
         assert old.sql(COUNTS).fetchall() == [(100, 100, 100)]
+
+
+def test_joins_are_planned_for_as_many_rows_as_there_are(sealed: Path) -> None:
+    """DuckDB takes the rows of the first file for those of each; the seed and the sentinel have none."""
+
+    def planned() -> int:
+        with read_only(sealed) as connection:
+            ((_, plan),) = connection.execute("EXPLAIN (FORMAT json) SELECT position, text FROM messages").fetchall()
+        return sum(map(int, re.findall(r'"Estimated Cardinality": "(\d+)"', plan)))
+
+    assert planned() >= 100, "hot"
+    (hot,) = (sealed / "messages" / "hot").glob("hour=[12]*/*.parquet")
+    publish_catalog(sealed, [str(hot.relative_to(sealed))], layout.LAST_HOUR)
+    assert planned() >= 100, "listed"
 
 
 def test_connect_sees_what_is_not_sealed_too_each_message_once(sealed: Path) -> None:
