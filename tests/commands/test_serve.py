@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
 import socket as sockets
 import sys
@@ -26,9 +28,12 @@ TOKEN = {"RECORDER_SECRET_REPLAY": "0123456789abcdef"}
 
 
 @asynccontextmanager
-async def serving(data: Path, *options: str, **environ: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def serving(
+    data: Path, *options: str, through: str = "", **environ: str
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "recorder", "serve", "--port", "0", "--json", "--data", str(data), *options,
+        *through.split(), sys.executable, "-m", "recorder", "serve",
+        "--port", "0", "--json", "--data", str(data), *options,
         env={"PATH": "/usr/bin:/bin", **environ}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -51,6 +56,28 @@ async def page(at: str, path: str, **headers: str) -> tuple[int, bytes]:
             return refused.code, refused.read()
 
     return await asyncio.to_thread(get)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root writes wherever it likes")
+async def test_who_may_only_read_the_recording_serves_all_of_it(recording: Path) -> None:
+    before = sorted(recording.rglob("*"))
+    for path in (*before, recording):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    powerless = "setpriv --bounding-set -dac_override --" if os.getuid() == 0 else ""
+    try:
+        async with serving(recording, through=powerless) as (at, _):
+            async with connect(f"ws://{at}/replay?speed=max&kinds=all&on_gap=skip") as client:
+                told = [orjson.loads(text) async for text in client]
+            assert [each["position"] for each in told if "position" in each] == list(range(1, 11))
+            async with connect(f"ws://{at}/quotes?from=@2") as client:
+                await client.send("AAPL")
+                assert orjson.loads(await client.recv())[0]["price"] == "100.00"
+            assert (await page(at, "/status"))[0] == 200
+        assert sorted(recording.rglob("*")) == before
+    finally:
+        for path in (recording, *before):
+            path.chmod(0o755)
 
 
 @pytest.mark.slow
