@@ -40,6 +40,15 @@ class Commands(click.Group):
                 raise
             click.echo(f"recorder: {error}", err=True)
             code = error.exit_code if isinstance(error, RecorderError) else 1
+        except Exception as error:
+            # By name, so that nobody else has to import it.
+            if type(error).__module__ != "sqlite3" or os.environ.get("RECORDER_DEBUG"):
+                raise
+            advice = (
+                "Try again; where no recorder runs, `recorder repair` puts it in order, as every start of one does."
+            )
+            click.echo(f"recorder: recorder.sqlite cannot be read: {error}. {advice}", err=True)
+            code = 3 if type(error).__name__ == "DatabaseError" else 1
         ctx.exit(code or 0)
 
 

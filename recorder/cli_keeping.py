@@ -30,6 +30,24 @@ def verify(config: Path | None, data: Path | None, as_json: bool) -> int:
 @click.command()
 @places
 @as_json
+def repair(config: Path | None, data: Path | None, as_json: bool) -> int:
+    """Set aside what is damaged, so that the rest can be read again. Exit code 3 with a list of what was done.
+
+    Reads everything, as `verify` does, where no recorder runs. Damaged files go to _quarantine, what of them can still
+    be read goes on in files of its own, and what is gone is on record as lost. Nothing is deleted.
+
+    \b
+    recorder verify || recorder repair
+    recorder repair --data /mnt/backup/recorder --json
+    """
+    from recorder.commands import repair as command
+
+    return command.main(load_for_reading(config, data), as_json=as_json)
+
+
+@click.command()
+@places
+@as_json
 @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
 def compact(config: Path | None, data: Path | None, as_json: bool, dry_run: bool) -> int:
     """Make few files of many, now. A recorder does it by itself, so this is for where none runs.
@@ -80,4 +98,4 @@ def rebuild(config: Path | None, data: Path | None, as_json: bool, dry_run: bool
     return command.main(load_for_reading(config, data), tables, dry_run=dry_run, as_json=as_json)
 
 
-COMMANDS = (verify, compact, retain, rebuild)
+COMMANDS = (verify, repair, compact, retain, rebuild)

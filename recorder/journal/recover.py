@@ -202,9 +202,9 @@ def _registered(data: Path) -> tuple[list[Part] | None, list[Retired], dict[str,
 
 
 def part_files(data: Path) -> list[Path]:
-    """Every file that is named as a part, in tables that scanners do not pass over."""
+    """Every file that is named as a part, in tables that scanners do not pass over; the seed, at 0, is none."""
     files = [*data.glob("[!_]*/hot/**/*.parquet"), *data.glob("[!_]*/cold/**/*.parquet")]
-    return sorted(path for path in files if _PART_FILE.fullmatch(path.name))
+    return sorted(path for path in files if (name := _PART_FILE.fullmatch(path.name)) and int(name[2]) > 0)
 
 
 def _parts_by_name(data: Path, sealed: int | None) -> list[Part]:
