@@ -27,6 +27,7 @@ export class Calendar {
   #summary = element("p", { class: "soft" }, "…");
   #grid = element("div", { class: "grid", role: "grid", "aria-labelledby": "coverage-title" });
   #scroller = element("div", { class: "scroller" }, this.#grid);
+  #known = []; // what is shown when something is recorded
   #detail = new DayDetail();
 
   constructor(ask) {
@@ -44,8 +45,10 @@ export class Calendar {
     }
     const title = element("div", {}, element("h2", { id: "coverage-title" }, "Coverage"), this.#summary);
     this.root = element("section", { class: "card calendar", "aria-labelledby": "coverage-title" });
-    this.root.append(element("div", { class: "row between" }, title, choice), this.#scroller, legend());
+    this.#known.push(choice, this.#scroller, legend());
+    this.root.append(element("div", { class: "row between" }, title, choice), ...this.#known.slice(1));
     this.root.append(this.#detail.root, this.#detail.tip);
+    for (const part of this.#known) part.hidden = true;
     this.#grid.addEventListener("keydown", (event) => this.#key(event));
     this.#grid.addEventListener("pointerover", (event) => this.#point(event.target));
     this.#grid.addEventListener("pointerleave", () => this.#detail.hideTip());
@@ -79,7 +82,7 @@ export class Calendar {
     const focused = this.#grid.contains(document.activeElement);
     const wider = told.days.length !== this.#told?.days.length;
     this.#told = told;
-    this.#scroller.hidden = told.feeds.length === 0;
+    for (const part of this.#known) part.hidden = told.feeds.length === 0;
     say(this.#summary, told.feeds.length === 0 ? "Nothing is recorded yet: days appear with the first message." : summary(told));
     this.#grid.style.setProperty("--days", told.days.length);
     this.#grid.setAttribute("aria-rowcount", told.feeds.length);

@@ -19,11 +19,12 @@ export class Cards {
   constructor() {
     this.root = element("div", { class: "cards" });
     this.root.append(...[this.#durable, this.#lateness, this.#disk, this.#jobs, this.#replay].map((each) => each.root));
-    this.#lateness.say("…");
+    this.root.hidden = true;
   }
 
   show(facts) {
     this.#facts = facts;
+    this.root.hidden = !facts.running && facts.recorded === null; // then the verdict says all there is to say
     const told = facts.recorder;
     for (const of of [this.#durable, this.#jobs]) of.root.hidden = told === null; // where none has ever run
     if (told !== null) {
@@ -49,13 +50,6 @@ export class Cards {
   }
 
   #showDurable(journal) {
-    const top = Math.max(2 * journal.commit_interval_ms, 1.15 * journal.durable_ms_p99);
-    const at = (ms) => `${Math.min(100, (100 * ms) / top)}%`;
-    const scale = element("div", { class: "scale", "aria-hidden": "true" });
-    scale.append(
-      element("span", { class: "range", style: { "inset-inline-start": at(journal.durable_ms_p50), "inset-inline-end": `calc(100% - ${at(journal.durable_ms_p99)})` } }),
-      element("span", { class: "limit", style: { "inset-inline-start": at(journal.commit_interval_ms) } }),
-    );
     const lines = [
       ["one commit, 99 %", `${three(journal.commit_ms_p99)} ms`],
       ["waiting to be durable", bytes(journal.buffered_bytes)],
@@ -64,8 +58,7 @@ export class Cards {
     ];
     this.#durable.put(
       element("div", { class: "bigs" }, big(three(journal.durable_ms_p50), "ms", "half of all"), big(three(journal.durable_ms_p99), "ms", "99 % of all")),
-      scale,
-      element("p", { class: "soft small" }, `The mark is one commit interval, ${three(journal.commit_interval_ms)} ms; beyond it is the disk's.`),
+      histogram(journal.histograms?.received_to_durable, journal.commit_interval_ms),
       pairs(lines),
     );
   }
@@ -84,7 +77,7 @@ export class Cards {
       parts.push(bar, element("p", { class: "soft small" }, `Recording halts, cleanly, below ${bytes(disk.reserve_bytes)}.`));
     }
     const unsealed = counted(sizes.unsealed, "message");
-    const sealed = sizes.last_sealed_ms === null ? "never" : `${lengthOf(Math.max(0, Date.now() - sizes.last_sealed_ms))} ago`;
+    const sealed = sizes.last_sealed_ms === null ? "never" : ago(Date.now() - sizes.last_sealed_ms);
     const lines = [["last seal", sealed], ["not sealed yet", unsealed]];
     if (sizes.lost) lines.push(["lost", counted(sizes.lost, "message")]);
     parts.push(pairs(lines));
@@ -99,15 +92,15 @@ export class Cards {
 
   #showJobs(jobs, facts) {
     if (jobs.length === 0) return this.#jobs.say("No job is planned.");
+    const now = facts.written_ns / 1e6;
     const rows = jobs.map((job) => {
-      const inS = job.next ? (Date.parse(job.next) - facts.written_ns / 1e6) / 1000 : null;
-      const next = !facts.running || inS === null ? "–" : inS < 1 ? "now" : `in ${lengthOf(inS * 1000)}`;
-      const good = job.last_outcome === "ok" || job.last_outcome === "not run yet";
-      const outcome = element("span", { class: good ? "" : "bad-text", title: job.last_outcome }, good ? job.last_outcome : "failed");
-      return [job.job, outcome, job.runs ? lengthOf(job.last_s * 1000) : "–", next];
+      const inMs = job.next ? Date.parse(job.next) - now : null;
+      const next = !facts.running || inMs === null ? "–" : inMs < 1000 ? "now" : `in ${coarse(inMs)}`;
+      const last = !job.runs ? "never" : job.last_ns ? ago(now - job.last_ns / 1e6) : "ran";
+      const shown = hasFailed(job) ? element("span", { class: "bad-text" }, `${last}, failed`) : last;
+      return [job.job, shown, job.runs ? lengthOf(job.last_s * 1000) : "–", next];
     });
-    const failed = jobs.filter((job) => job.last_outcome !== "ok" && job.last_outcome !== "not run yet");
-    this.#jobs.table(["job", "last", "took", "next"], rows, failed.map((job) => `${job.job}: ${job.last_outcome}`).join("\n"));
+    this.#jobs.table(["job", "last run", "took", "next"], rows, jobs.filter(hasFailed).map((job) => `${job.job}: ${job.last_outcome}`).join("\n"));
   }
 
   #showReplay(replay) {
@@ -149,5 +142,30 @@ function pairs(lines) {
 function big(number, unit, label) {
   return element("div", { class: "big" }, element("span", { class: "big-number" }, number, element("small", {}, ` ${unit}`)), element("span", { class: "soft small" }, label));
 }
+
+// How many took how long: a bar for each bound that is reached, and a mark behind one commit interval.
+function histogram(told, intervalMs) {
+  if (told === undefined || told.at_most.at(-1) === 0) return null;
+  const counts = told.at_most.map((sum, at) => sum - (told.at_most[at - 1] ?? 0));
+  const marked = told.bounds_s.findIndex((bound) => bound * 1000 >= intervalMs);
+  const first = Math.min(counts.findIndex((number) => number > 0), marked);
+  const last = Math.max(counts.findLastIndex((number) => number > 0), marked);
+  const top = Math.max(...counts);
+  const bars = counts.slice(first, last + 1).map((number, at) => {
+    const height = number === 0 ? "0" : `max(2px, ${100 * Math.sqrt(number / top)}%)`; // the root: else no tail is seen
+    return element("span", { class: first + at === marked ? "bin marked" : "bin", style: { "--height": height } });
+  });
+  const bound = (at) => lengthOf((told.bounds_s[at] ?? told.bounds_s.at(-1)) * 1000);
+  const ends = [element("span", {}, `≤ ${bound(first)}`), element("span", {}, `one commit interval: ${three(intervalMs)} ms`)];
+  ends.push(element("span", {}, `≤ ${bound(last)}`));
+  const words = element("div", { class: "row between soft small" }, ...ends);
+  return element("div", { "aria-hidden": "true" }, element("div", { class: "bins" }, ...bars), words);
+}
+
+const hasFailed = (job) => job.last_outcome !== "ok" && job.last_outcome !== "not run yet";
+
+// Without what is below its first unit: a table of jobs is no countdown.
+const coarse = (ms) => lengthOf(Math.max(0, ms)).split(" ").slice(0, 2).join(" ");
+const ago = (ms) => (ms < 2000 ? "just now" : `${coarse(ms)} ago`);
 
 const seconds = (s) => `${s < 0 ? "−" : ""}${lengthOf(Math.abs(s) * 1000)}`;

@@ -19,7 +19,7 @@ export class Feeds {
     const heads = ["Feed", "State", "Rate", "Last data", "Messages", "Rotations", "Reconnects"];
     const cells = heads.map((head, at) => element("th", { scope: "col", class: at > 1 ? "number" : null }, head));
     this.#table = element("table", { class: "feeds" }, element("thead", {}, element("tr", {}, ...cells)), this.#body);
-    this.root = element("section", { class: "card", "aria-labelledby": "feeds-title" });
+    this.root = element("section", { class: "card", "aria-labelledby": "feeds-title", hidden: true });
     this.root.append(element("h2", { id: "feeds-title" }, "Feeds"), this.#table, this.#note);
   }
 

@@ -11,14 +11,14 @@ const WORDS = {
 };
 
 export class Verdict {
-  #title = element("h1", {}, "Looking…");
+  #title = element("h1", { role: "status" }, "Looking…"); // read aloud when it changes; what is below changes each second
   #reasons = element("ul", { class: "reasons" });
   #notes = element("p", { class: "soft" });
   #last = null; // when the server last answered, ms
 
   constructor() {
     const words = element("div", {}, this.#title, this.#reasons, this.#notes);
-    this.root = element("section", { class: "card verdict", role: "status", "aria-live": "polite" });
+    this.root = element("section", { class: "card verdict", "aria-label": "Verdict" });
     this.root.append(element("span", { class: "lamp", "aria-hidden": "true" }), words);
   }
 
@@ -48,9 +48,10 @@ export class Verdict {
 
   // Only the age of what is shown goes on.
   gone(error) {
-    const reasons = [error === null || error.status === 0 ? "the server of this page does not answer" : error.message];
+    const reasons = error === null || error.status === 0 ? [] : [error.message];
     const since = this.#last === null ? "" : `What you see is ${lengthOf(Date.now() - this.#last)} old. `;
-    this.#say("gone", "Nothing is known now", reasons, `${since}Recording does not depend on this server. Asking again…`);
+    const note = `${since}The recorder does not depend on this page's server: \`recorder status\` asks it directly. Trying again…`;
+    this.#say("gone", "The server does not answer", reasons, note);
   }
 
   #say(tone, title, reasons, notes) {
