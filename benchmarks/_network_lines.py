@@ -137,7 +137,18 @@ def _late_s(course: Course, connection: duckdb.DuckDBPyConnection) -> float:
     return max(late_ns, default=0) / SECOND_NS
 
 
-HEAD = ("fault", "feed", "noticed", "cause", "next dial", "in vain", "receiving again", "late", "lost in gaps", "lost")
+HEAD = (
+    "fault",
+    "feed",
+    "noticed",
+    "`gaps` says",
+    "next dial",
+    "in vain",
+    "receiving again",
+    "late",
+    "lost in gaps",
+    "outside",
+)
 
 
 def as_markdown(found: list[Line]) -> str:
