@@ -157,3 +157,15 @@ async def test_what_is_kept_has_bounds(data: Path) -> None:
     for n in range(2 * module.ANSWERS_KEPT_MAX):
         assert (await ask(questions, n=str(n)))[0] == 200
     assert len(questions._kept) == module.ANSWERS_KEPT_MAX
+
+
+async def test_who_waits_too_long_for_a_turn_is_told_so(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    questions = asking(data, lambda _: go.wait(30))
+    holding = [asyncio.ensure_future(ask(questions, n=str(n))) for n in range(module.AT_ONCE_MAX)]
+    await asyncio.sleep(0)  # now both have their turn
+    monkeypatch.setattr(module, "ANSWER_S_MAX", 0.05)
+    code, told = await ask(questions, n="last")
+    assert (code, "others" in str(told)) == (503, True)
+    go.set()
+    assert await asyncio.gather(*holding) == [(200, True)] * module.AT_ONCE_MAX
