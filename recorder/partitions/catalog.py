@@ -106,10 +106,9 @@ def _columns(path: Path, _changed_ns: int) -> frozenset[str]:
 def connect(data: Path, only: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
     """A connection in memory with all views as of now, what is not sealed yet included, each message once.
 
-    `only`: these tables and views, and no macros, ready a few times sooner; all that one of them is made of among them.
-
     Reads only, so it works on a copy, a read-only directory and beside a running recorder. What it shows stays as it
-    was: connect again for what has come since. Raises RecorderError where nothing was recorded.
+    was: connect again for what has come since. `only`: these tables and views alone, all that they are made of among
+    them, in half the time. Raises RecorderError where nothing was recorded.
     """
     store = Store.open_readonly(data)
     try:

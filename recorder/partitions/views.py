@@ -103,20 +103,22 @@ def joined(stored: Stored, files: Sequence[Path], sealed_position: int, unsealed
 def statements(sources: Mapping[str, str], only: Collection[str] = ()) -> list[str]:
     """What makes every view and macro, with comments. `sources`: for each stored table the query that yields it.
 
-    `only`: if any, what makes these tables and views and no macro.
+    `only`: if any, what makes these tables and views, without comments and macros.
     """
     made: list[str] = []
     for stored in STORED:
         if only and stored.name not in only:
             continue
         made.append(f"CREATE VIEW {stored.name} AS {sources[stored.name]}")
-        made += _comments(stored.name, stored.description, {c.name: c.description for c in stored.columns})
+        made += (
+            [] if only else _comments(stored.name, stored.description, {c.name: c.description for c in stored.columns})
+        )
     for view in DERIVED:
         if only and view.name not in only:
             continue
         columns = ", ".join(map(name, view.columns))
         made.append(f"CREATE VIEW {view.name} ({columns}) AS {view.query}")
-        made += _comments(view.name, view.description, view.columns)
+        made += [] if only else _comments(view.name, view.description, view.columns)
     for macro in () if only else MACROS:
         made.append(f"CREATE MACRO {macro.name}({macro.signature}) AS TABLE {macro.query}")
         made.append(f"COMMENT ON MACRO TABLE {macro.name} IS {quoted(macro.description)}")
