@@ -85,7 +85,8 @@ def _work(of: Connection, niceness: int) -> None:
 
 
 def settle_down(niceness: int) -> None:
-    """In a new process: yield to the recorder, leave signals to it, and do not outlive it."""
+    """In a new process: yield to the recorder, on one core; leave signals to it, and do not outlive it."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # Arrow's word for how many threads of its own, read when it is imported
     with suppress(OSError):  # a sandbox may forbid it: then it does not yield, but it works
         os.nice(niceness)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -51,7 +51,6 @@ def merge(data: Path, work: Work, level: int, step: Step = no_step, keep: Keep |
 
     Raises PartDamaged for an input that is not what was registered, OSError where the disk refuses.
     """
-    pa.set_cpu_count(1)  # one core at most, however many there are
     parts = []
     for output in work.outputs:
         made = Made(output.table, work.level or level, partial(_inputs, data, output, keep), stays=work.level is None)

@@ -147,7 +147,6 @@ def rebuild(data: Path, piece: Piece, level: int) -> list[Part]:
 
     Raises PartDamaged for messages that are not what was sealed, OSError where the disk refuses.
     """
-    pa.set_cpu_count(1)  # one core at most, however many there are
     pieces = partial(_rows, data, piece)
     if next(pieces(), None) is None:
         return []

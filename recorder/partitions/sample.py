@@ -11,8 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from recorder.journal.registry import Part
 from recorder.journal.store import Store
 from recorder.partitions import layout
@@ -46,7 +44,6 @@ def choose(parts: Sequence[Part], behind: str, bytes_max: int) -> list[Part]:
 
 def sample(data: Path, bytes_max: int = SAMPLE_BYTES) -> Sample:
     """Read what was damaged the last time, and what comes next. What is replaced meanwhile has its grace."""
-    pa.set_cpu_count(1)
     with closing(Store.open_readonly(data)) as store, store.transaction():
         behind, damaged = store.fact(FACT) or ("", [])
         parts = store.parts()
