@@ -142,18 +142,22 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> int:
 @main.command()
 @places
 @as_json
-def status(config: Path | None, data: Path | None, as_json: bool) -> int:
+@click.option("--watch", is_flag=True, help="Look every second, until Ctrl-C; not a terminal: a line a second.")
+def status(config: Path | None, data: Path | None, as_json: bool, watch: bool) -> int:
     """Say what the recorder is doing now.
 
     Exit code 0: running and every feed receiving. 3: running, but a gap is open. 1: not running.
 
     \b
     recorder status
-    watch -n1 recorder status
+    recorder status --watch
+    recorder status --json | jq .health
     """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people; --json with watch, cron or /metrics is for machines.")
     from recorder.commands import status as command
 
-    return command.main(recording(config, data), as_json=as_json)
+    return command.main(recording(config, data), as_json=as_json, watch=watch)
 
 
 @main.command()

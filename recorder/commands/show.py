@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,14 +16,19 @@ PIPE_COLUMNS = 240  # a table that is not for a terminal is not folded at 80
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, to: IO[str] | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str | None = None,
+    to: IO[str] | None = None,
+    width: int | None = None,
 ) -> None:
-    """A table; columns whose name ends in a unit or count, and all numbers, stand to the right. `to`: unfolded."""
+    """A table; columns of numbers stand to the right. As wide as the terminal, or `width`; `to`: unfolded without."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=to, width=None if to is None and sys.stdout.isatty() else PIPE_COLUMNS)
+    console = Console(file=to, width=width or (PIPE_COLUMNS if to else width_of(sys.stdout)))
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     kept = [list(row) for row in rows]
     for number, column in enumerate(columns):
@@ -33,9 +39,14 @@ def table(
     console.print(shown)
 
 
-def json(value: object) -> None:
+def width_of(out: IO[str]) -> int:
+    """Columns of the terminal; of what is none, so many that little is folded."""
+    return shutil.get_terminal_size().columns if out.isatty() else PIPE_COLUMNS
+
+
+def json(value: object, to: IO[str] | None = None) -> None:
     """One indented JSON document."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
+    (to or sys.stdout).write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode())
 
 
 def json_line(value: object) -> str:

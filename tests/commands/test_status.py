@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import pty
+import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,7 @@ from click.testing import CliRunner, Result
 
 from recorder import __version__
 from recorder.cli import main
+from recorder.commands.status import _span
 
 
 @pytest.fixture
@@ -163,6 +169,85 @@ def test_folder_nobody_recorded_into_is_exit_code_1(tmp_path: Path) -> None:
     done = status(tmp_path / "none")
     assert done.exit_code == 1
     assert "nothing was recorded" in done.stdout
+
+
+def test_people_have_it_on_80_columns_with_what_is_long_below(
+    tmp_path: Path, running: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.commands.show.PIPE_COLUMNS", 80)
+    told(tmp_path, gap="closed with 1001 Going away", seal="OSError: [Errno 28] No space left on device")
+    shown = status(tmp_path).stdout
+    assert re.search(r"(?m)^news +receiving +1234 +1\.0 s ago +3 +0 *$", shown)
+    assert "news is in a gap: closed with 1001 Going away, since 5.0 s ago\n" in shown
+    assert re.search(r"(?m)^seal +60 s .* FAILED *$", shown)
+    assert "seal: OSError: [Errno 28] No space left on device\n" in shown
+
+
+def test_values_that_no_table_could_take_are_told(tmp_path: Path, running: None) -> None:
+    told(tmp_path)
+    facts = json.loads((tmp_path / "_status.json").read_text())
+    facts["totals"] = {"sealed": {"unparsed": {"quotes": 2, "articles": 0}, "unread": {"quotes.price": 5}}}
+    (tmp_path / "_status.json").write_text(json.dumps(facts))
+    shown = status(tmp_path).stdout
+    assert "frames without their feed's shape, kept in messages, since it runs: quotes 2\n" in shown
+    assert "values that are NULL for it, kept in messages, since it runs: quotes.price 5\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.04, "0.0 s"),
+        (9.95, "9.9 s"),
+        (59.96, "60 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7200, "2 h"),
+        (200_000, "2 d"),
+    ],
+)
+def test_spans_are_said_in_the_largest_unit_of_which_there_are_two(seconds: float, said: str) -> None:
+    assert _span(seconds) == said
+
+
+def test_watching_and_machines_exclude_each_other(tmp_path: Path) -> None:
+    assert status(tmp_path, "--watch", "--json").exit_code == 2
+
+
+@pytest.mark.slow
+def test_watching_without_a_terminal_is_a_line_a_second_until_ctrl_c(tmp_path: Path, running: None) -> None:
+    told(tmp_path)
+    command = [sys.executable, "-m", "recorder", "status", "--watch", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        assert process.stderr.read() == ""
+    for line in lines:
+        assert re.fullmatch(r"\S+Z ok 1/1 receiving position 4711\n", line)
+
+
+@pytest.mark.slow
+def test_watching_on_a_terminal_leaves_it_as_it_was_with_the_last_look(tmp_path: Path, running: None) -> None:
+    told(tmp_path)
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "recorder", "status", "--watch", "--data", str(tmp_path)]
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    with subprocess.Popen(command, stdout=slave, env=env) as process:
+        os.close(slave)
+        shown = b""
+        while b"4711" not in shown:
+            shown += os.read(master, 1 << 16)
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # the process has gone, and its side of the terminal
+            while more := os.read(master, 1 << 16):
+                shown += more
+    os.close(master)
+    assert process.returncode == 0
+    begin, end, show_cursor = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+    assert shown.index(begin) < shown.index(b"4711") < shown.index(end)
+    assert show_cursor in shown
+    assert b"4711" in shown.partition(end)[2]
 
 
 @pytest.mark.slow
