@@ -47,6 +47,7 @@ TOKEN = "0123456789abcdef"
 LIMITS = Replay(
     handshake_timeout_s=1.0, idle_s=1.0, grace_s=1.0, messages_per_s_max=50, listener_buffer_bytes_max=1 << 16
 )
+LANES = 16  # connections at a time that are waited for rather than hurried
 NONSENSE = settings(
     deadline=None, max_examples=4_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
@@ -176,34 +177,40 @@ async def test_whatever_was_asked_before_it_plays_what_it_is_asked_for_then(
 ) -> None:
     """200 connections with up to 30 operations at once, and then: seek to the start, resume, at full speed."""
     dice = random.Random(7)
-    tried = whole = 0
     sessions = Sessions(Timeline(data), Clock(), Replay(messages_per_s_max=100_000))
+    lanes = asyncio.Semaphore(LANES)
     async with Server({"/replay": Native(sessions)}) as server, asyncio.timeout(110):
-        for _ in range(200):
-            some = _some_operations(dice)
-            async with connect(f"{server.url}/replay?paused=true&to=@{LAST + 1}", compression=None) as client:
-                for each in some:
-                    await client.send(json.dumps(each))
-                for each in ({"op": "pause"}, {"op": "seek", "to": "start"}, {"op": "speed", "speed": "max"}):
-                    await client.send(json.dumps(each))
-                await client.send('{"op":"resume","request_id":"the last"}')
-                tried += len(some)
-                positions: list[int] | None = None
-                with contextlib.suppress(ConnectionClosed):
-                    while True:
-                        told = orjson.loads(await client.recv())
-                        if told.get("state", {}).get("request_id") == "the last":
-                            positions = []
-                        elif "position" in told and positions is not None:
-                            positions.append(told["position"])
-                if positions is not None:  # else it had played to the end before
-                    whole += 1
-                    assert positions == list(range(1, LAST + 1)), some
+
+        async def one(some: list[dict[str, Any]]) -> bool:
+            async with lanes:
+                return await _plays_all_then(server, some)
+
+        tried = [_some_operations(dice) for _ in range(200)]
+        whole = await asyncio.gather(*map(one, tried))
         await until(lambda: not sessions.all)
     with capsys.disabled():
-        print(f" [{tried} operations]", end="")
-    assert tried >= 2_000
-    assert whole >= 100
+        print(f" [{sum(map(len, tried))} operations]", end="")
+    assert sum(map(len, tried)) >= 2_000
+    assert sum(whole) >= 100
+
+
+async def _plays_all_then(server: Server, some: list[dict[str, Any]]) -> bool:
+    """Whether it still played behind those operations: then it played everything."""
+    last = ({"op": "pause"}, {"op": "seek", "to": "start"}, {"op": "speed", "speed": "max"})
+    async with connect(f"{server.url}/replay?paused=true&to=@{LAST + 1}", compression=None) as client:
+        for each in (*some, *last):
+            await client.send(json.dumps(each))
+        await client.send('{"op":"resume","request_id":"the last"}')
+        positions: list[int] | None = None
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                told = orjson.loads(await client.recv())
+                if told.get("state", {}).get("request_id") == "the last":
+                    positions = []
+                elif "position" in told and positions is not None:
+                    positions.append(told["position"])
+    assert positions in (None, list(range(1, LAST + 1))), some
+    return positions is not None
 
 
 def _some_operations(dice: random.Random) -> list[dict[str, Any]]:
@@ -349,9 +356,11 @@ NO_HANDSHAKES = [
 
 
 async def no_handshakes(server: Server) -> None:
-    for said in NO_HANDSHAKES:
+    async def one(said: bytes) -> None:
         async with tcp(server, said=said) as (reader, _):
             await gone(reader)
+
+    await asyncio.gather(*map(one, NO_HANDSHAKES))
 
 
 async def unfinished_handshakes(server: Server) -> None:
