@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recorder import disk
+from recorder.journal.registry import Part
 from recorder.journal.store import Store
 from recorder.partitions import layout, schema, views
 from recorder.partitions.convert import convert
 from recorder.partitions.messages import table_of
-from recorder.partitions.tables import TABLES
+from recorder.partitions.tables import LIFECYCLE, TABLES
 from recorder.partitions.views import STORED, Stored
 
 CATALOG = "catalog.duckdb"
@@ -103,12 +104,16 @@ def _columns(path: Path, _changed_ns: int) -> frozenset[str]:
     return frozenset(pq.read_schema(path).names)  # 0.3 ms the first time
 
 
-def connect(data: Path, only: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
+def connect(
+    data: Path, only: Collection[str] = (), within_ns: tuple[int, int] | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection in memory with all views as of now, what is not sealed yet included, each message once.
 
     Reads only, so it works on a copy, a read-only directory and beside a running recorder. What it shows stays as it
     was: connect again for what has come since. `only`: these tables and views alone, all that they are made of among
-    them, in half the time. Raises RecorderError where nothing was recorded.
+    them, in half the time. `within_ns`: what was received before the one or behind the other of these moments need
+    not be there, so files that hold nothing else are not opened; but `lifecycle` is whole, since what it tells of may
+    have begun long before. Raises RecorderError where nothing was recorded.
     """
     store = Store.open_readonly(data)
     try:
@@ -128,11 +133,19 @@ def connect(data: Path, only: Collection[str] = ()) -> duckdb.DuckDBPyConnection
         if only and stored.name not in only:
             continue
         connection.register(UNSEALED + stored.name, unsealed[stored.name])
-        files = [data.resolve() / part.path for part in parts if part.table_name == stored.name]
+        within = None if stored.name == LIFECYCLE.name else within_ns
+        files = [data.resolve() / p.path for p in parts if p.table_name == stored.name and _holds(p, within)]
         sources[stored.name] = views.joined(stored, files, snapshot.sealed_position, UNSEALED + stored.name)
     for statement in views.statements(sources, only):
         connection.execute(statement)
     return connection
+
+
+def _holds(part: Part, within_ns: tuple[int, int] | None) -> bool:
+    """Whether a part may hold what was received then. Of one registered anew from its name nobody knows the times."""
+    if within_ns is None or not part.last_received_ns:
+        return True
+    return part.first_received_ns <= within_ns[1] and part.last_received_ns >= within_ns[0]
 
 
 def _write_empty(stored: Stored, path: Path) -> None:

@@ -38,6 +38,10 @@ class Span:
     from_ns: int
     to_ns: int
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        return self.from_ns, self.to_ns
+
     def width_ns(self, count: int) -> int:
         """Of each of so many buckets, which cover it."""
         return max(1, -(-(self.to_ns - self.from_ns) // count))
@@ -96,7 +100,7 @@ def density(asked: Asked) -> object:
     if (span := _span(asked)) is None:
         return {"from_ms": None, "to_ms": None, "bucket_ms": None, "kinds": {}, "gaps": [], "gaps_total": 0}
     counted = span.to_ns - span.from_ns <= COUNTED_NS
-    connection = asked.connection(("messages" if counted else "traffic", "lifecycle", "gaps"))
+    connection = asked.connection(("messages" if counted else "traffic", "lifecycle", "gaps"), span.ends)
     query = _COUNTED if counted else _SUMMED
     values = {"since": span.from_ns, "until": span.to_ns, "width": span.width_ns(count)}
     kinds: dict[str, list[int]] = {}
@@ -161,7 +165,7 @@ def prices(asked: Asked) -> object:
     if (span := _span(asked)) is None:
         return {"symbol": symbol, "from_ms": None, "to_ms": None, "bucket_ms": None} | {name: [] for name in _PRICES}
     values = {"symbol": symbol, "since": span.from_ns, "until": span.to_ns, "width": span.width_ns(count)}
-    rows = asked.connection(("quotes",)).execute(_PRICED, values).fetchall()
+    rows = asked.connection(("quotes",), span.ends).execute(_PRICED, values).fetchall()
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in _PRICES]
     return {"symbol": symbol, **span.told(count), **dict(zip(_PRICES, columns, strict=True))}
 
@@ -202,7 +206,7 @@ def articles(asked: Asked) -> object:
     count = _count(asked, "count", ARTICLES, ARTICLES_MAX)
     if (span := _span(asked)) is None:
         return {"articles": []}
-    connection = asked.connection(("articles",))
+    connection = asked.connection(("articles",), span.ends)
     # Which ones first: their texts are read of those alone.
     found = connection.execute(
         """

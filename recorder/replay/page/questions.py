@@ -67,13 +67,17 @@ class Asked:
         except RecorderError:
             return False
 
-    def connection(self, only: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
+    def connection(
+        self, only: Collection[str] = (), within_ns: tuple[int, int] | None = None
+    ) -> duckdb.DuckDBPyConnection:
         """The recording as of now, with every table and view, or `only` some; closed when the question is answered.
+
+        `within_ns`: no more than what was received between these moments has to be there.
 
         What strangers sent goes into statements as bound parameters, or through `partitions.views.quoted`. Raises
         RecorderError where nothing is recorded.
         """
-        return self.bounded(catalog.connect(self.timeline.data, only))
+        return self.bounded(catalog.connect(self.timeline.data, only, within_ns))
 
     def bounded(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """The connection with this question's limits: it spills nowhere, and ends with the question or at once."""
