@@ -68,7 +68,7 @@ export class Feeds {
 class Row {
   #samples = []; // [recorder's time in s, messages]
   #state = element("span", { class: "state" });
-  #why = element("span", { class: "soft small" });
+  #why = element("span", { class: "why soft small" });
   #rate = element("span");
   #line = element("polyline", { fill: "none", "stroke-linejoin": "round" });
   #cells = {};

@@ -41,7 +41,7 @@ export class Verdict {
       return this.#say("idle", "Nothing is recorded here yet", [], how);
     }
     const ago = lengthOf((facts.written_ns - facts.recorded.last_received_ns) / 1e6);
-    const reasons = [`the last message came ${ago} ago, ${moment(facts.recorded.last_received_ns / 1e6)} UTC`];
+    const reasons = [`The last message came ${ago} ago, ${moment(facts.recorded.last_received_ns / 1e6)} UTC`];
     const note = "What was recorded can be looked at and played all the same. `recorder run` goes on recording.";
     return this.#say("idle", "Nobody records here", reasons, note);
   }
@@ -58,9 +58,8 @@ export class Verdict {
     this.root.dataset.tone = tone;
     document.body.classList.toggle("stale", tone === "gone");
     say(this.#title, title);
-    const lines = reasons.map((reason) => reason.charAt(0).toUpperCase() + reason.slice(1));
-    if (lines.join("\n") !== [...this.#reasons.children].map((line) => line.textContent).join("\n")) {
-      this.#reasons.replaceChildren(...lines.map((line) => element("li", {}, line)));
+    if (reasons.join("\n") !== [...this.#reasons.children].map((line) => line.textContent).join("\n")) {
+      this.#reasons.replaceChildren(...reasons.map((reason) => element("li", {}, reason)));
     }
     if (notes.replaceAll("`", "") !== this.#notes.textContent) this.#notes.replaceChildren(...prose(notes));
   }
