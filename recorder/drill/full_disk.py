@@ -7,6 +7,7 @@ limit on files cannot be lifted again: there the recorder has to end, loudly, wi
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,6 +23,16 @@ FILE_BYTES_MAX = 384 << 10  # the log of some seconds; it would be taken up at 4
 SMALL_FILES = {"journal": {"give_up_s": 1.0, "retry_s": 0.2}, "seal": {"interval_s": 3600.0}}
 BALLAST = "_ballast"
 FAILED = 1  # exit code
+NEW_MOUNTS = 0x20000  # CLONE_NEWNS
+
+
+def own_mounts() -> None:
+    """What we mount is seen by nobody else and goes with us, even by `kill -9`; without effect where we are not root.
+
+    For this thread and what it starts, so it has to come first.
+    """
+    if ctypes.CDLL(None).unshare(NEW_MOUNTS) == 0:
+        subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False)  # noqa: S607
 
 
 @contextmanager

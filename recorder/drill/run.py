@@ -1,7 +1,7 @@
 """All drills, one after the other or beside each other where they do not disturb what is measured.
 
-In: a folder of our own, someone to tell. Out: an outcome a promise. Leaves no process and no mount, whatever happens
-short of `kill -9`; even then the recorders go with us.
+In: a folder of our own, someone to tell. Out: an outcome a promise. Leaves no process and no mount, whatever happens:
+killed, the recorders and the mounts go with us.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ Tell = Callable[[str], object]
 
 async def run(folder: Path, tell: Tell) -> list[Outcome]:
     """Raises DrillFailed where a drill could not be carried out."""
+    full_disk.own_mounts()
     tell(f"{kill.NAME}: {KILLS} times at random moments; {half_open.NAME}: packets vanish in both directions …")
     async with asyncio.TaskGroup() as group:
         killed = group.create_task(_kill(folder / "kill"))

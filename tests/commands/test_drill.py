@@ -14,7 +14,7 @@ import pytest
 from recorder.commands import drill
 from recorder.drill import kill
 from recorder.drill.outcome import Outcome
-from recorder.drill.rig import Rig
+from recorder.drill.rig import DrillFailed, Rig
 
 
 @pytest.mark.slow
@@ -86,6 +86,20 @@ def test_it_says_which_promise_does_not_hold_and_where_to_look(
     assert ("BROKEN" in said) is not holds
     assert "1 lost" in said
     assert [str(folder) in said for folder in left] == ([] if holds else [True])
+
+
+def test_a_drill_that_could_not_be_carried_out_leaves_the_log_it_speaks_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(folder: Path, _: object) -> list[Outcome]:
+        (folder / "log").touch()
+        raise DrillFailed(f"its log is {folder / 'log'}")
+
+    monkeypatch.setattr(drill, "ASIDE", tmp_path)
+    monkeypatch.setattr(drill, "run", run)
+    with pytest.raises(DrillFailed) as failed:
+        drill.main(keep=None, as_json=False)
+    assert Path(str(failed.value).removeprefix("its log is ")).exists()
 
 
 @pytest.mark.slow
