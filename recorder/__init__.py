@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing's, which takes as long to import as Python to start
 if TYPE_CHECKING:
     from recorder.recording import Recording
 

@@ -1,5 +1,5 @@
 """`python -m recorder` is `recorder`."""
 
-from recorder.cli import main
+from recorder.start import main
 
-main(prog_name="recorder")
+main()

@@ -12,10 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from recorder import __version__
+from recorder import __version__, start
 from recorder.cli import main
 from recorder.errors import DataDirectoryBusy, PartDamaged
 
+ROOT = Path(__file__).parents[1]
 HEAVY = ("apscheduler", "duckdb", "pyarrow", "pydantic", "rich", "websockets")
 
 
@@ -42,6 +43,47 @@ def test_every_command_explains_itself_with_examples(name: str) -> None:
     shown = CliRunner().invoke(main, [name, "--help"])
     assert shown.exit_code == 0
     assert f"\n  recorder {name}" in shown.output or f"watch -n1 recorder {name}" in shown.output
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_that_is_ready_is_what_click_says(option: str, tmp_path: Path) -> None:
+    done = run(option, cwd=tmp_path, COLUMNS="120")
+    assert (done.stdout, done.stderr) == (start.made(), ""), "python -m recorder.start makes the text anew"
+
+
+def test_help_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    shown = run("--help", cwd=tmp_path, COLUMNS="60").stdout
+    assert max(map(len, shown.splitlines())) < 60
+    assert "export" in shown
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_what_every_script_asks_is_answered_without_a_command_line(option: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from recorder import start\n"
+        f"sys.argv = ['recorder', '{option}']\n"
+        "start.main()\n"
+        "print(sorted({'click', 'typing', 'pathlib'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    bare = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}"]
+    done = subprocess.run(bare, cwd=tmp_path, capture_output=True, text=True, timeout=60, env={"COLUMNS": "80"})
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+@pytest.mark.parametrize(
+    ("shell", "environ"),
+    [
+        ("bash", {"COMP_WORDS": "recorder sta", "COMP_CWORD": "1"}),
+        ("zsh", {"COMP_WORDS": "recorder sta", "COMP_CWORD": "1"}),
+        ("fish", {"COMP_WORDS": "recorder sta", "COMP_CWORD": "sta"}),
+    ],
+)
+def test_shells_complete_commands(shell: str, environ: dict[str, str], tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"_RECORDER_COMPLETE={shell}_source recorder" in readme
+    assert "complete" in run(cwd=tmp_path, _RECORDER_COMPLETE=f"{shell}_source").stdout
+    assert "status" in run(cwd=tmp_path, _RECORDER_COMPLETE=f"{shell}_complete", **environ).stdout
 
 
 def test_version_is_told() -> None:
