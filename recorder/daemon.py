@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import recorder
+import recorder.log
 from recorder import lifecycle, reload, service, status, tallies
 from recorder.clock import Clock, Moment
 from recorder.clockwatch import ClockWatch
@@ -44,17 +45,6 @@ RHYTHM_EVERY_S = 3600.0
 RHYTHM_FACT = "rhythm"
 STOPPING_S = 8.0  # for the last commit, and for the last seal: a stop takes seconds, however much is not sealed
 OWN = Stream(lifecycle.RECORDER_FEED, lifecycle.RECORDER_FEED)
-WARNINGS = (
-    "gap.opened",
-    "rotation.failed",
-    "connection.refused",
-    "connection.failed",
-    "feed.",
-    "journal.",
-    "clock.",
-    "recorder.stalled",
-    "disk.full",
-)
 
 
 class Daemon:
@@ -122,7 +112,8 @@ class Daemon:
         self.repairs.start()
         await self._watch_clock()  # from now on
         self.schedule.start()
-        log.info("Recording %d feeds into %s.", len(self.settings.feeds), self.settings.data)
+        told = {"feeds": len(self.settings.feeds), "data": str(self.settings.data)}
+        log.info("recorder.recording", extra={"fields": told})
         try:
             await self._stop.wait()
         finally:
@@ -153,8 +144,8 @@ class Daemon:
         await Job("status", STATUS_EVERY_S, self._write_status).once()
         await self.sealer.close()
         await self.journal.close()
-        sealed = "sealed" if self.sealed.sealed_position == self.journal.durable else "in the journal, not sealed"
-        log.info("Stopped: everything up to position %d is durable and %s.", self.journal.durable, sealed)
+        ended = {"durable_position": self.journal.durable, "sealed_position": self.sealed.sealed_position}
+        log.info("recorder.ended", extra={"fields": ended})
 
     def _append(
         self, stream: Stream, kind: Kind, connection: int, payloads: Sequence[bytes], mark: Mark, moment: Moment
@@ -173,10 +164,7 @@ class Daemon:
                 self.tallies.noted(stream, event, fields)
                 if event == "gap.closed":
                     self.repairs.closed(stream, fields)
-                expected = fields.get("cause") == "start"  # the gap before the first proof of life
-                level = logging.WARNING if event.startswith(WARNINGS) and not expected else logging.INFO
-                where = {"feed": stream.feed, "channel": stream.channel, "connection": connection}
-                log.log(level, event, extra={"fields": {k: v for k, v in (where | fields).items() if v not in ("", 0)}})
+                recorder.log.entry(stream, connection, event, fields)
         return position
 
     def _note(self, event: str, **fields: object) -> int:

@@ -73,7 +73,7 @@ class Keeping:
 
     async def _retain(self) -> None:
         def told(going: LetGo) -> None:
-            self._note("retained", **going.fields)
+            self._note("parts.let_go", **going.fields)
 
         await self.upkeep.retain(self._settings.retain, told)
 

@@ -13,7 +13,7 @@ clock.stepped        ahead_ns                       the wall clock went forward 
 disk.full            reserve_bytes                  less is free: feeds are hung up before anything breaks
 disk.freed           resume_bytes                   so much is free again: feeds are dialled anew
 journal.lost         first_position, last_position, cause
-retained             feed, first_position, last_position, bytes
+parts.let_go         feed, first_position, last_position, bytes
                      let go on purpose: everything up to there (no feed), or what one feed had; bytes of the files
 connection.dialled   url, purpose                   purpose: start, redial, rotation, poll
 connection.opened    handshake_ms

@@ -51,7 +51,7 @@ async def _retain(settings: Settings) -> list[LetGo]:
     )
     async with alone.upkeep(settings, instead) as (journal, upkeep):
         await upkeep.retain(settings.retain, going.append)
-        entries = [lifecycle.entry("retained", **one.fields) for one in going]
+        entries = [lifecycle.entry("parts.let_go", **one.fields) for one in going]
         if entries:
             first = journal.append(OWN, Kind.LIFECYCLE, 0, entries, Mark.NONE, Clock().now())
             await journal.wait_durable(first + len(entries) - 1)

@@ -69,7 +69,7 @@ def test_what_is_too_old_goes_and_the_recording_says_so(compacted: Path, monkeyp
     assert "After 24 h the recorder, or `recorder compact`, deletes the files" in done.stdout
     assert ask(compacted, COUNTS) == [(4, 57)]
     ((entry,),) = ask(compacted, "SELECT text FROM messages WHERE feed = 'recorder'")
-    assert json.loads(entry)["event"] == "retained"
+    assert json.loads(entry)["event"] == "parts.let_go"
     assert json.loads(entry)["last_position"] == 56
     assert verify(compacted).findings == []
     assert "let go on purpose: messages up to position 56" in invoke("verify", compacted).stdout

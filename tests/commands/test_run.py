@@ -83,7 +83,7 @@ async def test_sigterm_makes_everything_durable_and_sealed_and_exits_0(tmp_path:
     assert sealed >= told["durable_position"]
     assert orjson.loads((data / "_status.json").read_bytes())["sealed_position"] == sealed
     assert ask(data, "SELECT DISTINCT cause FROM gaps WHERE until_at IS NULL") == [("stopped by SIGTERM",)]
-    assert b"Stopped: everything up to position" in talk
+    assert b"recorder.ended durable_position=%d sealed_position=%d" % (sealed, sealed) in talk
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
