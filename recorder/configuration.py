@@ -33,6 +33,10 @@ WORDS = {
     "model_type": "should be a table",
     "dict_type": "should be a table",
     "path_type": "should be a path",
+    "list_type": 'should be an array like ["AAPL", "MSFT"]',
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
 }
 KINDS: dict[str, type[BaseModel]] = {
     kind: model
@@ -174,7 +178,7 @@ def _sentence(details: ErrorDetails, variables: Mapping[tuple[str, ...], str]) -
     path = tuple(str(step) for at, step in enumerate(where) if step != "[key]" and not (at == 2 and step in KINDS))
     if kind.startswith("union_tag"):
         path += ("kind",)
-    key = ".".join(path)
+    key = ".".join(map(_shown, path))
     if path in variables:
         key = f"{variables[path]} ({key})"
     if kind in ("missing", "union_tag_not_found"):
@@ -187,8 +191,13 @@ def _sentence(details: ErrorDetails, variables: Mapping[tuple[str, ...], str]) -
     wrong = details["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     wrong = WORDS.get(kind, wrong)
     if where[-1] == "[key]":
-        return f'{key}: "{path[-1][:70]}" {wrong}'
+        return f"{key} {wrong}"
     return f"{key}{_given(path[-1], details['input'])}: {wrong}"
+
+
+def _shown(name: str) -> str:
+    """A part of a key as a terminal can bear it."""
+    return name if name.isprintable() and len(name) <= 70 else json.dumps(name[:70])
 
 
 def _names(where: tuple[int | str, ...]) -> Iterable[str]:

@@ -300,10 +300,19 @@ class Settings(Section):
     replay: Replay = Replay()
     feeds: dict[FeedName, AnyFeed] = Field(default_factory=dict)
 
+    @field_validator("data")
+    @classmethod
+    def _names_a_folder(cls, data: Path) -> Path:
+        if not str(data).isprintable():
+            raise ValueError("should be a path without control characters")
+        return data
+
     @field_validator("limits")
     @classmethod
     def _frame_fits_the_buffer(cls, limits: Limits, info: ValidationInfo) -> Limits:
         journal = info.data.get("journal")
         if journal and limits.frame_bytes_max > journal.buffer_bytes_max:
-            raise ValueError("frame_bytes_max should not be more than journal.buffer_bytes_max")
+            raise ValueError(
+                f"frame_bytes_max should not be more than journal.buffer_bytes_max, {journal.buffer_bytes_max}"
+            )
         return limits

@@ -91,7 +91,7 @@ def test_every_problem_is_told_at_once_with_key_value_and_remedy(place: Path) ->
     symbols = ["A B"]
     """
     assert problems(text, place, RECORDER_LIMITS__FRAME_BYTES_MAX="1") == [
-        'journal.commit_interval_ms = "soon": should be a valid integer, unable to parse string as an integer',
+        'journal.commit_interval_ms = "soon": should be a whole number',
         "journal.comit_interval_ms is not a setting; the nearest is commit_interval_ms",
         "seal.interval_s = 0: should be greater than or equal to 0.2",
         'RECORDER_LIMITS__FRAME_BYTES_MAX (limits.frame_bytes_max) = "1": should be greater than or equal to 131072',
@@ -100,8 +100,7 @@ def test_every_problem_is_told_at_once_with_key_value_and_remedy(place: Path) ->
         'feeds.quotes.kind = "finance_query.quote" is not a kind of feed; the nearest is finance_query.quotes',
         "feeds.prices.kind is missing; it should be one of finlight, finlight.raw, finance_query.quotes, "
         "finance_query.profile, finance_query.market, finance_query.hours",
-        'feeds.Prices: "Prices" is no name for a feed: a small letter first, then small letters, digits, _ and -, '
-        "at most 63",
+        "feeds.Prices is no name for a feed: a small letter first, then small letters, digits, _ and -, at most 63",
         'feeds.Prices.symbols.0 = "A B": should be one symbol, without commas, blanks or control characters',
         "jurnal is not a setting; the nearest is journal",
     ]
@@ -116,6 +115,10 @@ def test_every_problem_is_told_at_once_with_key_value_and_remedy(place: Path) ->
         ("feeds = 3", "feeds = 3: should be a table"),
         ("[feeds]\nnews = 3", "feeds.news = 3: should be a table"),
         ("data = 3", "data = 3: should be a path"),
+        ('data = "a\\u0000b"', 'data = "a\\u0000b": should be a path without control characters'),
+        ("[journal]\ncommit_interval_ms = 20.5", "journal.commit_interval_ms = 20.5: should be a whole number"),
+        ('[seal]\ninterval_s = "1m"', 'seal.interval_s = "1m": should be a number'),
+        ("[replay]\norigins = 5", 'replay.origins = 5: should be an array like ["AAPL", "MSFT"]'),
     ],
 )
 def test_file_that_is_no_configuration_says_where(text: str | bytes, told: str, place: Path) -> None:
