@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +15,10 @@ import orjson
 import pytest
 
 from recorder import lifecycle
-from recorder.clock import SECOND_NS
+from recorder.clock import SECOND_NS, Clock
+from recorder.journal.writer import Journal
 from recorder.message import Kind, Mark, Message, Stream
+from recorder.settings import Journal as JournalSettings
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -226,6 +231,42 @@ async def test_a_range_is_chosen_by_its_moments_and_by_drawing_over_the_chart(st
     await page.mouse.up()
     assert await page.locator(".from").input_value() in ("2026-01-31 12:09:59", "2026-01-31 12:10:00")
     assert "from=2026-01-31T12%3A" in page.url
+
+
+@asynccontextmanager
+async def recording(data: Path) -> AsyncIterator[None]:
+    """Until the block ends, a price of NVDA that grows by one comes every 50 ms, as from a recorder at work."""
+    clock = Clock()
+
+    async def write(journal: Journal) -> None:
+        for price in itertools.count(1):
+            frame = orjson.dumps([{"symbol": "NVDA", "price": f"{price}.00"}])
+            journal.append(QUOTES, Kind.DATA, 1, [frame], Mark.NONE, clock.now())
+            await asyncio.sleep(0.05)
+
+    journal = Journal.open(data, JournalSettings(commit_interval_ms=2), clock)
+    writing = asyncio.create_task(write(journal))
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await journal.close()
+
+
+async def test_it_joins_what_is_being_recorded(data: Path, start: Start, shoot: Any) -> None:
+    async with recording(data):
+        page = await start("?symbol=NVDA")
+        await page.keyboard.press("l")
+        await said(page, ".status", "Live")
+        price = page.locator(".chip", has_text="NVDA").locator("span")
+        await said(page, ".chip[data-symbol=NVDA] span", r"^\d+$")
+        heard = int(await price.inner_text())
+        while int(await price.inner_text()) < heard + 20:  # the test's time-out ends this
+            await page.wait_for_timeout(100)
+        assert await second(page) > 1_000_000
+        await shoot(page, "live")
+        await page.keyboard.press("Space")
+        await said(page, ".status", "Paused")
 
 
 async def test_at_a_million_times_the_page_answers_and_stays_small(start: Start) -> None:
