@@ -1,12 +1,13 @@
 """`recorder gaps`: when a feed was not provably receiving, why, and what of it was filled since.
 
-In: the view `gaps`, what is not sealed yet included. Out: one line a gap, by its beginning; an open one has no `until`.
+In: the view `gaps`, what is not sealed yet included. Out: one line a gap, by its beginning; an open one has no end.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from recorder.clock import SECOND_NS
 from recorder.commands import show
@@ -29,7 +30,17 @@ def main(data: Path, *, feed: str | None, since: datetime | None, as_json: bool)
     if as_json:
         show.json([dict(zip(COLUMNS, row, strict=True)) for row in rows])
     elif rows:
-        show.table(COLUMNS, rows)
+        _show(rows)
     else:
         print("no gaps")
     return 0
+
+
+def _show(rows: list[list[Any]]) -> None:
+    """Fits 80 columns: a channel stands behind its feed, moments are to the second, and what nobody did is left out."""
+    lines = []
+    for feed, channel, since, _, seconds, cause, recovered, repair in rows:
+        filled = f"; {recovered or 0} fetched since, {repair}" if repair else ""
+        moment = str(since)[:19].replace("T", " ")
+        lines.append((f"{feed}/{channel}" if channel else feed, moment, seconds or "open", f"{cause}{filled}"))
+    show.table(("feed", "since, UTC", "seconds", "cause"), lines)

@@ -73,12 +73,24 @@ def _tables(parts: list[Part]) -> list[dict[str, Any]]:
 
 
 def _show(told: dict[str, Any]) -> None:
-    show.table(FEED_COLUMNS, [list(feed.values()) for feed in told["feeds"]])
+    """Fits 80 columns: moments to the minute, and what the recorder and the upstreams say of connections left out."""
+    feeds = []
+    for feed in told["feeds"]:
+        kind = feed["kind"] if feed["channels"] == 1 else f"{feed['kind']} x {feed['channels']}"
+        feeds.append((feed["feed"], kind, feed["data"], *map(_minute, (feed["first_at"], feed["last_at"]))))
+    show.table(("feed", "kind", "data", "first, UTC", "last, UTC"), feeds)
     print()
-    tables = [table | {"bytes": show.size(table["bytes"])} for table in told["tables"]]
-    show.table(TABLE_COLUMNS, [list(table.values()) for table in tables])
+    tables = [
+        (t["table"], t["parts"], t["rows"], show.size(t["bytes"]), *map(_minute, (t["first_at"], t["last_at"])))
+        for t in told["tables"]
+    ]
+    show.table(("table", "parts", "rows", "bytes", "first, UTC", "last, UTC"), tables)
     unsealed = told["unsealed"]
     print(f"\n{told['data']}: positions 1 to {told['durable_position']}, sealed up to {told['sealed_position']}")
     print(f"not sealed yet: {unsealed['messages']} messages, {show.size(unsealed['bytes'])}")
     for lost in told["lost"]:
         print(f"lost: positions {lost['first_position']} to {lost['last_position']}: {lost['cause']}")
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def test_gaps_are_chosen_by_feed_and_by_what_they_reach_into(
 def test_people_see_a_line_a_gap_or_that_there_is_none(recording: Path) -> None:
     shown = CliRunner().invoke(main, ["gaps", "--data", str(recording)]).stdout
     assert len(shown.splitlines()) == 3
-    assert "connection lost" in shown
+    assert re.search(r"(?m)^news +2026-01-31 12:00:01 +2 +connection lost *$", shown)
+    assert re.search(r"(?m)^quotes +2026-01-31 12:00:03 +open +silence *$", shown)
     none = CliRunner().invoke(main, ["gaps", "--data", str(recording), "--feed", "nobody"])
     assert none.stdout == "no gaps\n"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from recorder.cli import main
@@ -42,8 +44,10 @@ def test_sizes_are_those_of_the_files(recording: Path) -> None:
     assert told["lost"] == []
 
 
-def test_people_see_feeds_tables_and_what_is_not_sealed(recording: Path) -> None:
+def test_people_see_feeds_tables_and_what_is_not_sealed(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.commands.show.PIPE_COLUMNS", 80)
     shown = CliRunner().invoke(main, ["info", "--data", str(recording)]).stdout
+    assert re.search(r"(?m)^quotes +finance_query.quotes +4 +2026-01-31 12:00 +2026-01-31 12:00 *$", shown)
     for words in ("finance_query.quotes", "articles", "not sealed yet: 4 messages", "positions 1 to 10"):
         assert words in shown
 
