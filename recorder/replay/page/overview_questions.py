@@ -13,8 +13,11 @@ from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from typing import Any
 
+import duckdb
+
 from recorder.clock import MS_NS
 from recorder.journal.store import Store
+from recorder.partitions import derived, views
 from recorder.partitions.layout import HOUR_NS
 from recorder.replay.page.questions import Asked, Question
 
@@ -24,7 +27,12 @@ HOURS_MAX = 24 * 31
 GAPS_LISTED_MAX = 12  # of a feed's day; what a person reads
 FRESH_S = 10.0  # so much longer may a new gap take to be on the calendar; the open ones are in /status at once
 
-# Both views are of the same files; all that the window needs is asked of each once.
+# What `coverage` and `gaps` are made of. They read it several times over, and each time means to open every file: from
+# memory, five weeks in 98 files take 105 ms of CPU instead of 170.
+READ_ONCE = {
+    "lifecycle": "position, feed, channel, feed_kind, event, cause, since_at, until_at, received_at, recovered, repair",
+    "traffic": "*",
+}
 DAYS = """
 SELECT feed, day, count(*), sum(seconds), sum(seconds_covered), sum(gaps)::BIGINT, sum(messages)::BIGINT,
     sum(bytes)::BIGINT
@@ -53,7 +61,7 @@ def coverage(asked: Asked) -> object:
     weeks = asked.whole("weeks", 5, 1, WEEKS_MAX)
     if not asked.recorded:
         return {"days": [], "feeds": []}
-    connection = asked.connection(("lifecycle", "traffic", "gaps", "coverage"))
+    connection = _in_memory(asked)
     found = connection.execute(DAYS, {"days": 7 * weeks}).fetchall()
     if not found:
         return {"days": [], "feeds": []}
@@ -132,6 +140,17 @@ def recording(asked: Asked) -> object:
         "last_sealed_ms": max((part.registered_ns for part in parts), default=0) // MS_NS or None,
         "lost": sum(loss.last_position - loss.first_position + 1 for loss in losses),
     }
+
+
+def _in_memory(asked: Asked) -> duckdb.DuckDBPyConnection:
+    """`lifecycle`, `traffic`, `gaps` and `coverage`, read from the disk once."""
+    connection = asked.connection(tuple(READ_ONCE))
+    for table, columns in READ_ONCE.items():
+        connection.execute(f"CREATE TEMP TABLE {table} AS SELECT {columns} FROM memory.main.{table}")  # noqa: S608
+    for view in (derived.GAPS, derived.COVERAGE):
+        columns = ", ".join(map(views.name, view.columns))
+        connection.execute(f"CREATE TEMP VIEW {view.name} ({columns}) AS {view.query}")
+    return connection
 
 
 def _days_of(since_ms: int, until_ms: int | None, from_ms: int, to_ms: int) -> Iterator[str]:
