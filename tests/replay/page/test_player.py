@@ -134,6 +134,13 @@ async def test_what_is_opened_shows_the_range_with_prices_density_and_the_gap(st
     assert await gap.count() == 1
     await gap.focus()
     await said(page, ".gap-tip", "Gap of prices, 5 min from 2026-01-31 12:25:00 UTC: silence")
+    await page.keyboard.press("Enter")
+    await until(page, lambda now: now == 1500)
+    await page.select_option(".speed", "60")
+    await page.click(".play")
+    await said(page, ".in-gap", "prices: silence")
+    await until(page, lambda now: now > 1810)
+    await said(page, ".in-gap", "^$")
     await shoot(page, "opened")
 
 

@@ -33,7 +33,7 @@ export const LAYOUT = `
   <div class="card transport">
     <div class="now">
       <div class="now-moment number" aria-label="Recorded moment, UTC"><span class="now-day"></span> <span class="now-clock">–</span><span class="now-fine"></span> <small>UTC</small></div>
-      <div class="now-state"><span class="status" role="status">…</span><span class="figures number soft"></span></div>
+      <div class="now-state"><span class="status" role="status">…</span><span class="in-gap" title="The playhead is in a gap: nothing was provably received"></span><span class="figures number soft"></span></div>
     </div>
     <div class="buttons">
       <button type="button" class="to-start" title="To the beginning (Home)" aria-label="To the beginning">${TO_START}</button>

@@ -20,6 +20,8 @@ const CHIPS_MAX = 16; // symbols as buttons; more are in a list
 const POINTS_MAX = 1600;
 const ARTICLES_EVERY_MS = 250;
 const TELL_EVERY_MS = 200;
+const LIVE_LOAD_EVERY_MS = 15_000; // density and gaps of what is being recorded
+const GAPS_TOLD_MAX = 3;
 const WORDS = {
   playing: "Playing", paused: "Paused", buffering: "Buffering", live: "Live", ended: "Ended",
   connecting: "Connecting…", closed: "Not connected",
@@ -59,6 +61,7 @@ class Player {
     this.symbol = null;
     this.density = null;
     this.prices = new Map(); // the last one heard, by symbol
+    this.gaps = new Map(); // that the playhead is in, by feed and channel
     this.playing = new Playing((fresh) => this.heard(fresh));
     this.timeline = new Timeline(this.find(".timeline"), (ms) => this.seek(ms));
     this.chart = new Chart(this.find(".chart"), {
@@ -148,6 +151,7 @@ class Player {
   // Density, prices and marks of the range, as it is now.
   async load() {
     this.loading?.abort();
+    this.loadedAt = performance.now();
     const loading = this.loading = new AbortController(), { signal } = loading;
     const span = { from: Math.floor(this.range.fromMs), to: Math.ceil(this.range.toMs) };
     const wide = this.find(".strip").clientWidth || 600;
@@ -213,6 +217,7 @@ class Player {
     // Of the others nothing is shown here but their gaps, and /market alone is most of all bytes.
     this.playing.open({ from, toMs: this.range.open ? null : this.range.toMs, speed, paused, feeds: shown.length ? shown : feeds });
     this.loadArticles(typeof at === "number" ? at : this.recorded.to_ms);
+    this.gaps.clear();
     this.paintAll = true;
   }
 
@@ -229,6 +234,7 @@ class Player {
     const to = Math.round(Math.min(Math.max(ms, this.range.fromMs), this.range.open ? this.recorded.to_ms - 1 : this.range.toMs - 1));
     if (this.playing.connected()) {
       this.playing.ask({ op: "seek", to });
+      this.gaps.clear();
       clearTimeout(this.seeking);
       this.seeking = setTimeout(() => this.loadArticles(to), 150);
     } else this.connect(to, true);
@@ -276,7 +282,10 @@ class Player {
       this.articles.add(articles);
       this.chart.addMarks(articles.filter((each) => each.at_ms > (this.density?.to_ms ?? Infinity)));
     }
-    if (fresh.gaps.length) this.lastGap = fresh.gaps.at(-1);
+    for (const gap of fresh.gaps) {
+      if (gap.until === null) this.gaps.set(`${gap.feed}/${gap.channel}`, gap);
+      else this.gaps.delete(`${gap.feed}/${gap.channel}`);
+    }
     const { ms } = this.playing.moment;
     if (this.range?.open && this.recorded.running && ms > this.range.toMs) this.slide(ms);
   }
@@ -332,6 +341,9 @@ class Player {
       words.push(`${state.sent.messages.toLocaleString("en")} messages`);
     }
     say(this.find(".figures"), words.join(" · "));
+    const gaps = [...this.gaps.values()].slice(0, GAPS_TOLD_MAX);
+    say(this.find(".in-gap"), gaps.map(({ feed, channel, cause }) => `${channel ? `${feed}/${channel}` : feed}: ${cause}`).join(", "));
+    if (status === "live" && performance.now() - this.loadedAt > LIVE_LOAD_EVERY_MS) this.load();
     if (this.saidProblem !== problem) {
       this.saidProblem = problem;
       this.problem(problem);
