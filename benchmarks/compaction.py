@@ -178,7 +178,7 @@ async def _record(url: str, messages: int, data: Path, compact_s: float) -> Felt
         if running.done():
             running.result()
         looks += 1
-        busy += daemon.upkeep.busy
+        busy += daemon.keeping.upkeep.busy
     daemon.stop()
     await running
     return Felt(commits.each_ms[-messages:], busy / looks)

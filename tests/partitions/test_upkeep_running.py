@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from recorder.commands.verify import verify
@@ -16,7 +17,8 @@ from recorder.demo.upstreams import Upstreams
 from recorder.demo.world import World
 from recorder.journal.registry import Part
 from recorder.journal.store import Store
-from recorder.partitions.catalog import connect
+from recorder.partitions import rebuild
+from recorder.partitions.catalog import CATALOG, connect
 from recorder.settings import Settings
 
 HOURS = 3
@@ -80,4 +82,33 @@ async def test_what_is_let_go_is_noted_in_the_recording(
         ((first,),) = connection.sql("SELECT min(position) FROM messages").fetchall()
     assert noted == sorted(noted)
     assert noted[-1] == last < first
+    assert verify(tmp_path).findings == []
+
+
+@pytest.mark.slow
+async def test_a_running_recorder_makes_a_table_anew_when_it_is_asked_and_readers_see_each_row_once(
+    tmp_path: Path, sealed_hours: Callable[[Path, int], int]
+) -> None:
+    last = sealed_hours(tmp_path, HOURS)
+    seen: set[tuple[int, ...]] = set()
+    asked = False
+
+    def done(daemon: Daemon) -> bool:
+        nonlocal asked
+        if (tmp_path / CATALOG).exists():
+            with duckdb.connect(str(tmp_path / CATALOG), read_only=True) as connection:
+                counts = f"SELECT count(*), count(DISTINCT position) FROM quotes WHERE position <= {last}"
+                seen.update(connection.sql(counts).fetchall())
+        with closing(Store.open_readonly(tmp_path)) as store:
+            quotes = [part for part in store.parts("quotes") if part.last_position <= last]
+        if not asked and all(part.tier == "cold" for part in quotes):
+            rebuild.ask(tmp_path, ["quotes"])
+            asked = True
+        return bool(quotes) and all("kept=1" in part.path for part in quotes) and daemon.tallies.messages.total() > 100
+
+    daemon = await run_until(tmp_path, done)
+    assert seen == {(2 * last // 5, last // 5)}
+    jobs = {row["job"]: row for row in daemon.schedule.table()}
+    assert jobs["rebuild"]["last_outcome"] == "ok"
+    assert {"seal", "compact", "rebuild", "verify", "statistics", "catalogue", "disk"} <= set(jobs)
     assert verify(tmp_path).findings == []
