@@ -81,7 +81,6 @@ def of(daemon: Daemon) -> dict[str, Any]:
         "seal": {
             "rows": daemon.sealed.rows,
             "unparsed": daemon.sealed.unparsed,
-            "unread": daemon.sealed.unread,
             "file_bytes": daemon.sealed.file_bytes,
             "seconds": daemon.sealed.seconds,
             "age_s": round((now.monotonic_ns - daemon.sealed_ns) / SECOND_NS, 1),
