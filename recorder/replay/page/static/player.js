@@ -6,27 +6,23 @@
 import { ask } from "./ask.js";
 import { Articles } from "./articles.js";
 import { Chart } from "./chart.js";
+import { keys, wire } from "./controls.js";
 import { listen } from "./keys.js";
 import { LAYOUT, SPEEDS } from "./layout.js";
 import { clock, day, moment, read } from "./moments.js";
 import { Playing } from "./playing.js";
+import { Symbols } from "./symbols.js";
+import { Telling } from "./telling.js";
 import { onTheme } from "./theme.js";
-import { described, GROUPS, Timeline } from "./timeline.js";
+import { Timeline } from "./timeline.js";
 
 const STYLES = ["/page/vendor/uPlot/uPlot.min.css", "/page/player.css"];
 const FIRST_RANGE_MS = 86_400_000; // a longer recording is shown from so long before its end
 const RANGE_MS_MIN = 1000;
-const CHIPS_MAX = 16; // symbols as buttons; more are in a list
 const POINTS_MAX = 1600;
 const ARTICLES_EVERY_MS = 250;
 const TELL_EVERY_MS = 200;
 const LIVE_LOAD_EVERY_MS = 15_000; // density and gaps of what is being recorded
-const GAPS_TOLD_MAX = 3;
-const WORDS = {
-  playing: "Playing", paused: "Paused", buffering: "Buffering", live: "Live", ended: "Ended",
-  connecting: "Connecting…", closed: "Not connected",
-};
-
 let player = null;
 
 export async function show(root, parameters) {
@@ -63,6 +59,8 @@ class Player {
     this.prices = new Map(); // the last one heard, by symbol
     this.gaps = new Map(); // that the playhead is in, by feed and channel
     this.playing = new Playing((fresh) => this.heard(fresh));
+    this.telling = new Telling(this.find);
+    this.symbols = new Symbols(this.find(".chips"), this.find(".symbol"), (symbol) => this.choose(symbol));
     this.timeline = new Timeline(this.find(".timeline"), (ms) => this.seek(ms));
     this.chart = new Chart(this.find(".chart"), {
       seek: (ms) => this.seek(ms),
@@ -70,7 +68,7 @@ class Player {
       pick: (article, words) => this.pointed(article, words),
     });
     this.articles = new Articles(this.find(".articles"), this.find(".no-articles"), (ms) => this.seek(ms));
-    this.wire();
+    wire(this);
   }
 
   // --- shown and hidden ------------------------------------------------------------------------------------------
@@ -78,7 +76,7 @@ class Player {
   async show(parameters) {
     if (this.shown) return;
     this.shown = true;
-    this.stopListening = [listen(this.keys()), onTheme(() => this.redress())];
+    this.stopListening = [listen(keys(this)), onTheme(() => this.redress())];
     try {
       this.recorded = await ask("/page/range.json");
     } catch (error) {
@@ -93,7 +91,11 @@ class Player {
       return;
     }
     this.problem("");
-    this.showSymbols(parameters.get("symbol"));
+    const { symbols } = this.recorded, before = this.symbol ?? parameters.get("symbol");
+    this.symbols.show(symbols);
+    if (!symbols.includes(before)) this.choose(symbols[0] ?? null);
+    else if (this.symbol === null) this.choose(before);
+    else this.symbols.mark(before);
     this.redress();
     if (this.range === null) {
       const speed = parameters.get("speed");
@@ -165,7 +167,7 @@ class Player {
       if (this.loading !== loading) return;
       this.density = density;
       this.timeline.show(density);
-      this.showLegend();
+      this.telling.legend(density);
       if (prices !== null) {
         this.playing.watch(symbol, prices.bucket_ms);
         this.chart.show(prices, density.gaps.filter((gap) => this.kind(gap.feed) === "finance_query.quotes"));
@@ -325,141 +327,39 @@ class Player {
   }
 
   tell() {
-    const { status, state, running, problem } = this.playing;
-    const chip = this.find(".status");
-    say(chip, WORDS[status] ?? status);
-    chip.dataset.status = status;
-    const play = this.find(".play");
-    say(play.lastElementChild, running ? "Pause" : status === "ended" ? "Again" : "Play");
-    play.dataset.running = running;
-    this.find(".go-live").classList.toggle("lit", status === "live");
-    const words = [];
-    if (state) {
-      const asked = state.speed === "max" ? "max" : `${state.speed.toLocaleString("en")}×`;
-      words.push(running && status !== "live" ? `${asked} asked, ${reached(state.speed_reached)} reached` : `${asked} asked`);
-      if (state.lateness_ms) words.push(`late ${fine(state.lateness_ms.p50)} ms (p99 ${fine(state.lateness_ms.p99)})`);
-      words.push(`${state.sent.messages.toLocaleString("en")} messages`);
-    }
-    say(this.find(".figures"), words.join(" · "));
-    const gaps = [...this.gaps.values()].slice(0, GAPS_TOLD_MAX);
-    say(this.find(".in-gap"), gaps.map(({ feed, channel, cause }) => `${channel ? `${feed}/${channel}` : feed}: ${cause}`).join(", "));
-    if (status === "live" && performance.now() - this.loadedAt > LIVE_LOAD_EVERY_MS) this.load();
-    if (this.saidProblem !== problem) {
-      this.saidProblem = problem;
-      this.problem(problem);
-    }
-    this.tellPrices();
-  }
-
-  tellPrices() {
-    for (const chip of this.find(".chips").children) {
-      const price = this.prices.get(chip.dataset.symbol);
-      if (price !== undefined) say(chip.lastElementChild, String(price));
-    }
-    const ends = this.chart.ends();
-    say(this.find(".headline-price"), ends ? shortened(ends.last) : "");
-    const move = ends && ends.first ? (ends.last / ends.first - 1) * 100 : null;
-    const told = this.find(".headline-move");
-    say(told, move === null ? "" : `${move < 0 ? "−" : "+"}${Math.abs(move).toFixed(2)} % in the range`);
-    told.dataset.way = move === null || Math.abs(move) < 0.005 ? "" : move > 0 ? "up" : "down";
+    const { playing } = this;
+    this.telling.status(playing, this.gaps.values());
+    this.telling.price(this.chart.ends());
+    this.symbols.tell(this.prices);
+    if (this.saidProblem !== playing.problem) this.problem(this.saidProblem = playing.problem);
+    if (playing.status === "live" && performance.now() - this.loadedAt > LIVE_LOAD_EVERY_MS) this.load();
   }
 
   pointed(article, words) {
-    const said = article === null ? words : `${clock(article.at_ms)}  ${String(article.title ?? article.link).slice(0, 140)}`;
-    say(this.find(".pointed"), said);
+    this.telling.pointed(article === null ? words : `${clock(article.at_ms)}  ${String(article.title ?? article.link).slice(0, 140)}`);
     this.articles.mark(article?.position);
   }
 
   problem(words) {
-    const told = this.find(".problem");
-    told.textContent = words;
-    told.hidden = words === "";
+    this.telling.problem(words);
   }
 
-  showLegend() {
-    const legend = this.find(".shown-kinds"), kinds = Object.keys(this.density.kinds);
-    const there = new Set(kinds.map((kind) => GROUPS.findIndex((group) => group.has(kind))));
-    legend.replaceChildren();
-    GROUPS.forEach((group, at) => {
-      if (!there.has(at)) return;
-      const entry = document.createElement("span");
-      entry.className = `kind kind-${["news", "quotes", "other"][at]}`;
-      entry.textContent = group.name;
-      legend.append(entry);
-    });
-    const { gaps, gaps_total: total } = this.density;
-    const entry = document.createElement("span");
-    entry.className = "kind kind-gap";
-    entry.textContent = total === 0 ? "no gaps" : total === 1 ? described(gaps[0]) : `${total.toLocaleString("en")} gaps`;
-    legend.append(entry);
-  }
+  // --- the reader ------------------------------------------------------------------------------------------------
 
-  // --- symbols ---------------------------------------------------------------------------------------------------
-
-  showSymbols(wanted) {
-    const { symbols } = this.recorded;
-    const few = symbols.length <= CHIPS_MAX, list = this.find(".symbol"), chips = this.find(".chips");
-    list.hidden = few;
-    chips.replaceChildren();
-    list.replaceChildren(...(few ? [] : symbols.map((symbol) => new Option(symbol, symbol))));
-    for (const symbol of few ? symbols : []) {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      chip.className = "chip";
-      chip.dataset.symbol = symbol;
-      const name = document.createElement("b"), price = document.createElement("span");
-      name.textContent = symbol;
-      price.className = "number soft";
-      chip.append(name, price);
-      chip.addEventListener("click", () => this.choose(symbol));
-      chips.append(chip);
-    }
-    const before = this.symbol ?? wanted;
-    this.choose(symbols.includes(before) ? before : symbols[0] ?? null, false);
-  }
-
-  choose(symbol, load = true) {
+  choose(symbol) {
     this.symbol = symbol;
-    for (const chip of this.find(".chips").children) chip.setAttribute("aria-pressed", chip.dataset.symbol === symbol);
-    if (symbol !== null) this.find(".symbol").value = symbol;
+    this.symbols.mark(symbol);
     this.find(".only").hidden = symbol === null;
     this.find(".only-symbol").textContent = this.find(".headline-symbol").textContent = symbol ?? "";
-    if (!load) return;
+    if (this.range === null) return;
     this.place(this.range);
     this.load();
     if (this.about()) this.loadArticles(this.now() ?? this.range.fromMs);
   }
 
   other(step) {
-    const { symbols } = this.recorded, at = symbols.indexOf(this.symbol) + step;
-    if (symbols[at]) this.choose(symbols[at]);
-  }
-
-  // --- the reader ------------------------------------------------------------------------------------------------
-
-  keys() {
-    const last = (does) => () => { if (this.range !== null) does(); };
-    return {
-      " ": last(() => this.toggle()),
-      ".": last(() => this.step()),
-      ArrowLeft: last(() => this.by(-0.01)),
-      ArrowRight: last(() => this.by(0.01)),
-      "Shift+ArrowLeft": last(() => this.by(-0.1)),
-      "Shift+ArrowRight": last(() => this.by(0.1)),
-      ArrowUp: last(() => this.other(-1)),
-      ArrowDown: last(() => this.other(1)),
-      Home: last(() => this.seek(this.range.fromMs)),
-      End: last(() => (this.range.open ? this.goLive() : this.seek(this.range.toMs))),
-      "+": last(() => this.faster(1)),
-      "=": last(() => this.faster(1)),
-      "-": last(() => this.faster(-1)),
-      "[": last(() => this.setRange({ ...this.range, fromMs: this.now() })),
-      "]": last(() => this.setRange({ ...this.range, toMs: this.now(), open: false })),
-      0: last(() => this.preset("all")),
-      l: last(() => this.goLive()),
-      L: last(() => this.goLive()),
-      "?": () => this.find(".keys").showModal(),
-    };
+    const symbol = this.symbols.beside(this.symbol, step);
+    if (symbol !== undefined) this.choose(symbol);
   }
 
   async preset(last) {
@@ -467,66 +367,9 @@ class Player {
     const { from_ms: fromMs, to_ms: toMs } = this.recorded;
     this.setRange({ fromMs: last === "all" ? fromMs : toMs - Number(last), toMs, open: true });
   }
-
-  wire() {
-    const pressed = (selector, does) => this.find(selector).addEventListener("click", () => { if (this.range !== null) does(); });
-    pressed(".play", () => this.toggle());
-    pressed(".step", () => this.step());
-    pressed(".to-start", () => this.seek(this.range.fromMs));
-    pressed(".go-live", () => this.goLive());
-    pressed(".faster", () => this.faster(1));
-    pressed(".slower", () => this.faster(-1));
-    this.find(".help").addEventListener("click", () => this.find(".keys").showModal());
-    this.find(".speed").value = "1";
-    this.find(".speed").addEventListener("change", (event) => this.setSpeed(event.target.value));
-    this.find(".symbol").addEventListener("change", (event) => this.choose(event.target.value));
-    this.find(".only input").addEventListener("change", () => {
-      if (this.range === null) return;
-      this.load();
-      this.loadArticles(this.now() ?? this.range.fromMs);
-    });
-    this.find(".range").addEventListener("submit", (event) => {
-      event.preventDefault();
-      const fromMs = read(this.find(".from").value), toMs = read(this.find(".to").value);
-      if (this.range === null) return;
-      if (fromMs === null || toMs === null) this.problem("Write moments as 2026-01-31 14:30:00, in UTC.");
-      else if (toMs <= fromMs) this.problem("The range has to end after it begins.");
-      else if (fromMs >= this.recorded.to_ms || toMs <= this.recorded.from_ms) {
-        this.problem(`Nothing is recorded then: there is ${moment(this.recorded.from_ms)} to ${moment(this.recorded.to_ms)} UTC.`);
-      } else {
-        this.problem("");
-        this.setRange({ fromMs, toMs, open: false });
-      }
-    });
-    for (const preset of this.root.querySelectorAll("[data-last]")) {
-      preset.addEventListener("click", () => { if (this.range !== null) this.preset(preset.dataset.last); });
-    }
-    new ResizeObserver(() => {
-      if (!this.shown) return;
-      this.chart.resize();
-      this.timeline.draw();
-    }).observe(this.find(".chart"));
-  }
-}
-
-// Text is set only where it changes: what stands still is not laid out again.
-function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
 }
 
 // A moment in the page's address: epoch milliseconds, or as readers write it.
 function instant(text) {
   return text === null ? null : /^\d{12,14}$/.test(text) ? Number(text) : read(text);
-}
-
-function reached(speed) {
-  return `${speed >= 100 ? Math.round(speed).toLocaleString("en") : Math.round(speed * 10) / 10}×`;
-}
-
-function fine(ms) {
-  return ms >= 10 ? Math.round(ms) : Math.round(ms * 100) / 100;
-}
-
-function shortened(price) {
-  return price.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 6 });
 }
