@@ -134,7 +134,7 @@ def test_ctrl_c_lets_a_line_and_a_running_question_go(start: Start) -> None:
     terminal.until(r"\.\.\.> ")
     terminal.type("\x03")
     terminal.until("sql> ")
-    terminal.type("SELECT count(*) FROM range(100000000000) a(x) WHERE x % 7 = 3 AND sin(x) > 2;\n")
+    terminal.type("SELECT count(*) FROM range(100000000000) a(x) WHERE sin(x) > 2;\n")
     terminal.until(r"> 2;\n")
     terminal.busy()  # before it begins, the line would be let go
     os.killpg(terminal.process.pid, signal.SIGINT)
