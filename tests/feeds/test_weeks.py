@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import orjson
+import pytest
 
 from recorder import lifecycle
 from recorder.clock import MS_NS, SECOND_NS, Moment
@@ -30,7 +31,7 @@ WAY_NS = 40 * MS_NS  # one way through the network
 class Vendor:
     """Finlight's server: admits, answers pings, sends the newest article first, closes after two hours."""
 
-    def __init__(self, seed: int, *, raw: bool, slots: int) -> None:
+    def __init__(self, seed: int, *, raw: bool, slots: int, **over: float) -> None:
         self.chance = random.Random(seed)
         self.now_ns = 0
         self.events: list[tuple[int, int, Callable[[], None]]] = []
@@ -40,7 +41,7 @@ class Vendor:
         self.newest: bytes | None = None
         self.published: list[bytes] = []
         self.raw, self.slots = raw, slots
-        feed = Finlight(kind="finlight.raw" if raw else "finlight", url="ws://vendor")
+        feed = Finlight.model_validate({"kind": "finlight.raw" if raw else "finlight", "url": "ws://vendor", **over})
         redial = lambda: Redial(RedialSettings(), self.chance.random)  # noqa: E731
         numbers = itertools.count(1).__next__
         self.channel = Channel(FinlightSubscription("news", feed, "key"), redial, None, numbers, feed.overlap_s)
@@ -139,6 +140,18 @@ def test_weeks_of_two_hour_connections_lose_nothing_and_double_nothing() -> None
         assert vendor.channel.rotations >= 7 * 24 * 60 // 117
         assert vendor.recorded == Counter(vendor.published)
         assert len(vendor.published) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("raw", [False, True], ids=["enhanced", "raw"])
+def test_a_year_of_them_neither(raw: bool) -> None:
+    """With a ping in ten minutes instead of 25 s, which is most of what happens in a year."""
+    vendor = Vendor(1, raw=raw, slots=2, ping_s=600.0, pong_timeout_s=1500.0)
+    vendor.after(SECOND_NS, vendor.publish)
+    vendor.run(366 * 24 * HOUR_NS)
+    assert vendor.gaps() == []
+    assert vendor.channel.rotations >= 366 * 24 * 60 // 117
+    assert vendor.recorded == Counter(vendor.published)
 
 
 def test_with_one_slot_the_breaks_are_short_written_and_all_that_is_lost() -> None:
