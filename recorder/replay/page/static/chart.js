@@ -6,7 +6,8 @@ import uPlot from "./vendor/uPlot/uPlot.esm.js";
 
 export const AXIS_PX = 58; // of the prices, at the right; the timeline below leaves as much
 const TAIL_MAX = 5000; // points that have come since the prices were asked for
-const MARKS_MAX = 500;
+const MARKS_MAX = 1000;
+const GAP_SHARE_MIN = 1 / 250; // of the range: what is narrower is told by the timeline alone
 const MARKS_APART_PX = 7;
 const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
 const APART_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, ...SECONDS.map((s) => s * 1000), ...[1, 2, 4, 7, 14, 28, 91, 182, 364].map((d) => d * 86_400_000)];
@@ -93,7 +94,9 @@ export class Chart {
     const end = this.base.at.at(-1) ?? -Infinity;
     this.tail = this.symbol === prices.symbol ? this.tail.filter(([ms]) => ms > end) : [];
     this.symbol = prices.symbol;
-    this.gaps = [...gaps].sort((one, other) => one.since_ms - other.since_ms);
+    const shown = (this.range.toMs - this.range.fromMs) * GAP_SHARE_MIN;
+    this.gaps = gaps.filter((gap) => (gap.until_ms ?? this.range.toMs) - gap.since_ms >= shown);
+    this.gaps.sort((one, other) => one.since_ms - other.since_ms);
     this.redraw();
   }
 
@@ -240,8 +243,12 @@ export class Chart {
     const price = idx == null ? null : plot.data[4][idx] ?? plot.data[3][idx];
     const low = plot.data[1][idx], high = plot.data[2][idx];
     const range = price != null && low != null && low !== high ? ` (${low} to ${high})` : "";
-    this.point(near, price == null ? `${moment(plot.posToVal(left, "x"))}` : `${clock(plot.data[0][idx])}  ${price}${range}`);
+    this.point(near, price == null ? this.said(plot.posToVal(left, "x")) : `${this.said(plot.data[0][idx])}  ${price}${range}`);
     return undefined;
+  }
+
+  said(ms) {
+    return this.range.toMs - this.range.fromMs > 86_400_000 ? moment(ms) : clock(ms);
   }
 
   point(article, words) {

@@ -173,6 +173,7 @@ class Player {
         this.chart.show(prices, density.gaps.filter((gap) => this.kind(gap.feed) === "finance_query.quotes"));
       }
       this.chart.showMarks(marks.articles);
+      this.chart.addMarks(this.articles.all);
       const none = this.find(".no-prices");
       none.hidden = prices !== null && (prices.at_ms.length > 0 || this.range.open);
       none.textContent = symbol === null ? "No quotes are recorded here." : `No prices of ${symbol} in this range.`;
@@ -197,7 +198,10 @@ class Player {
     try {
       const to = Math.max(Math.ceil(ms), Math.ceil(this.recorded.from_ms) + 1);
       const { articles } = await ask("/page/articles.json", { from: Math.floor(this.recorded.from_ms), to, symbol: this.about(), count: 50 });
-      if (this.asked === asked) this.articles.replace(articles);
+      if (this.asked !== asked) return;
+      this.articles.replace(articles);
+      this.chart.addMarks(articles);
+      this.paintAll = true;
     } catch (error) {
       if (this.asked === asked) this.problem(error.message);
     }
@@ -282,7 +286,7 @@ class Player {
     const articles = about ? fresh.articles.filter((each) => each.tickers.includes(about.toUpperCase())) : fresh.articles;
     if (articles.length) {
       this.articles.add(articles);
-      this.chart.addMarks(articles.filter((each) => each.at_ms > (this.density?.to_ms ?? Infinity)));
+      this.chart.addMarks(articles);
     }
     for (const gap of fresh.gaps) {
       if (gap.until === null) this.gaps.set(`${gap.feed}/${gap.channel}`, gap);
