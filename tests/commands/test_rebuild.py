@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from recorder.cli import main
@@ -51,3 +56,28 @@ def test_a_name_that_is_no_table_is_a_mistake_of_who_typed_it(old_recording: Pat
     done = rebuild(old_recording, "messages")
     assert done.exit_code == 2
     assert "made of messages are articles, quotes" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("new_files", [1, 3])
+def test_who_is_killed_on_the_way_is_gone_on_from(old_recording: Path, new_files: int) -> None:
+    before = quotes(old_recording)
+    command = [
+        sys.executable,
+        "-m",
+        "recorder",
+        "rebuild",
+        "--data",
+        str(old_recording),
+        "quotes",
+        "articles",
+        "traffic",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as begun:
+        while begun.poll() is None and len(list(old_recording.glob("*/cold/*/kept=1/*"))) < new_files:
+            time.sleep(0.001)
+        begun.kill()
+    assert begun.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    subprocess.run(command, check=True, timeout=100, capture_output=True)
+    assert quotes(old_recording) == before
+    assert verify(old_recording).findings == []
