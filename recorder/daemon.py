@@ -22,6 +22,7 @@ from recorder.clockwatch import ClockWatch
 from recorder.errors import JournalFailed
 from recorder.health import State
 from recorder.heartbeat import Heartbeat
+from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.keeping import Keeping
 from recorder.message import Kind, Mark, Stream
@@ -107,6 +108,7 @@ class Daemon:
         self._note("recorder.started", version=recorder.__version__, pid=os.getpid())
         for first, last, cause in self.journal.opening.lost:
             self._note("journal.lost", first_position=first, last_position=last, cause=cause)
+        self.sealed.sealed_position = await self.journal.call(Store.sealed_position)
         self.rhythms.take(await self.journal.call(lambda store: store.fact(RHYTHM_FACT)))
         self.roster.begin()
         self.repairs.start()

@@ -322,3 +322,16 @@ def _drained(end: socket.socket) -> Iterator[bytes]:
             yield end.recv(10_000)
         except BlockingIOError:
             return
+
+
+async def test_a_recorder_that_starts_again_knows_how_far_it_had_sealed(tmp_path: Path) -> None:
+    async with Upstreams(World(5, articles_per_s=50)) as upstreams:
+        for _ in range(2):
+            daemon = Daemon(settings(tmp_path, upstreams, "news"), SECRETS)
+            before = daemon.journal.durable
+            running = asyncio.create_task(daemon.run())
+            await until(daemon, lambda s: receiving(s) and s["durable_position"] > 0)
+            assert daemon.status()["sealed_position"] >= before
+            daemon.stop()
+            await running
+    assert before > 0

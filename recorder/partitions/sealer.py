@@ -97,7 +97,7 @@ class Sealer:
         """
         async with self._turn:
             began = self._clock.now()
-            report = Report()
+            report = Report(sealed_position=await self._writer.call(Store.sealed_position))
             until = await self._writer.call(Store.durable_position)
             await self._forget()  # what a recorder that died had registered only
             while (span := await self._work(partial(plan, self._data, self._bytes_max, until))) is not None:

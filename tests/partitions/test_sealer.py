@@ -93,6 +93,7 @@ async def test_sealing_nothing_or_twice_is_harmless(threaded: tuple[Path, Journa
     await append(journal, b"[]")
     reports = await asyncio.gather(made.seal(), made.seal(), made.seal())
     assert [report.rounds for report in reports] == [1, 0, 0]
+    assert [report.sealed_position for report in reports] == [1, 1, 1], "also where there was nothing to do"
     assert published(data) == (1, 1, 1)
 
 
