@@ -35,10 +35,6 @@ ANSWERS_KEPT_MAX = 32
 ANSWERS_KEPT_BYTES_MAX = 16 << 20
 
 
-class Invalid(ValueError):
-    """A question that makes no sense; its text says why and is shown to whoever asked."""
-
-
 @dataclass(slots=True)
 class Asked:
     """One question under way, in a thread of its own. `parameters` are as they were sent."""
@@ -49,14 +45,14 @@ class Asked:
     _interrupted: bool = False
 
     def whole(self, name: str, default: int, lowest: int, highest: int) -> int:
-        """A parameter that is a whole number. Raises Invalid."""
+        """A parameter that is a whole number. Raises RequestInvalid."""
         given = self.parameters.get(name, str(default))
         try:
             number = int(given) if len(given) < 20 else None
         except ValueError:
             number = None
         if number is None or not lowest <= number <= highest:
-            raise Invalid(f"{name} is {given[:40]!r}; possible are {lowest} to {highest}")
+            raise RequestInvalid(name, given, f"possible are {lowest} to {highest}")
         return number
 
     @property
@@ -191,7 +187,7 @@ def _answered(question: Question, asked: Asked) -> Answer:
     try:
         with closing(asked):
             return Answer(200, orjson.dumps(question.answer(asked), default=_plain))
-    except (Invalid, RequestInvalid) as wrong:
+    except RequestInvalid as wrong:
         return _error(400, str(wrong))
     except duckdb.InterruptException:
         return _error(503, f"this took longer than {ANSWER_S_MAX:g} s; ask for less")

@@ -9,10 +9,11 @@ import pytest
 
 from recorder import lifecycle
 from recorder.clock import SECOND_NS
+from recorder.errors import RequestInvalid
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.replay.page import overview_questions
 from recorder.replay.page.overview_questions import GAPS_LISTED_MAX
-from recorder.replay.page.questions import Asked, Invalid
+from recorder.replay.page.questions import Asked
 from recorder.replay.timeline import Timeline
 
 HOUR_NS = 3600 * SECOND_NS
@@ -126,7 +127,7 @@ def test_where_nothing_is_recorded_every_question_has_an_empty_answer(question: 
 
 @pytest.mark.parametrize("weeks", ["0", "54", "five"])
 def test_weeks_have_bounds(tmp_path: Path, weeks: str) -> None:
-    with pytest.raises(Invalid, match="possible are 1 to 53"):
+    with pytest.raises(RequestInvalid, match="possible are 1 to 53"):
         ask(overview_questions.coverage, tmp_path, weeks=weeks)
 
 

@@ -9,9 +9,10 @@ import orjson
 import pytest
 
 from recorder.clock import SECOND_NS
+from recorder.errors import RequestInvalid
 from recorder.message import Kind, Mark, Message, Stream
 from recorder.replay.page import questions as module
-from recorder.replay.page.questions import Asked, Invalid, Question, Questions
+from recorder.replay.page.questions import Asked, Question, Questions
 from recorder.replay.timeline import Timeline
 
 NOON_NS = 1_795_262_400 * SECOND_NS
@@ -60,14 +61,17 @@ async def test_a_number_that_is_none_or_beyond_its_bounds_is_a_400_that_says_wha
 ) -> None:
     code, told = await ask(asking(data, lambda asked: asked.whole("weeks", 5, 1, 7)), weeks=given)
     assert code == 400
-    assert "possible are 1 to 7" in str(told) and len(str(told)) < 120
+    assert "possible are 1 to 7" in str(told) and len(str(told)) < 200
 
 
 async def test_what_makes_no_sense_to_a_question_is_a_400(data: Path) -> None:
     def refuse(_: Asked) -> object:
-        raise Invalid("from is behind to")
+        raise RequestInvalid("from", "2026", "it has to be before `to`")
 
-    assert await ask(asking(data, refuse)) == (400, {"error": "from is behind to"})
+    assert await ask(asking(data, refuse)) == (
+        400,
+        {"error": "from is '2026', which is not possible: it has to be before `to`."},
+    )
 
 
 async def test_where_nothing_is_recorded_a_question_is_a_503_that_says_so(tmp_path: Path) -> None:
