@@ -30,6 +30,7 @@ from recorder.partitions.schema import MESSAGES
 GROUPS = 4  # commits in a life that is killed before a step: more would only be the same steps again
 GROUPS_AT_RANDOM = 40  # so that a third of a life is writing
 HEIRS = 20  # kills in a row on one recording, each of the heir of the last
+GROWTH = 1.02  # of how long a life is taken to be, a kill: it is made shorter by those that come too late
 PATIENCE_S = 60
 EVERYTHING = "SELECT position, text FROM messages ORDER BY position"
 TYPED = ("quotes", "articles")  # of odd positions, and of even ones
@@ -111,10 +112,13 @@ class Steps:
             if (at := (at + 1) % HEIRS) == 0:
                 self._fresh()
                 durable = 0
-            life = self._live(AFTER, chance.uniform(0, life_s))
+            after_s = chance.uniform(0, life_s)
+            life = self._live(AFTER, after_s)
             durable = max(durable, life.durable)
             if not life.status:
-                continue  # it was faster than chance
+                life_s = after_s  # it was faster than chance: a machine is not always as busy
+                continue
+            life_s *= GROWTH
             times -= 1
             wrong = [*life.wrong, *_wrong(self._data, "after the kill", durable), *_views_wrong(self._data)]
             killed = Killed(life.stage, "", tuple(wrong))
