@@ -78,7 +78,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         async with Upstreams(World(7, articles_per_s=200), refresh_s=0.1) as upstreams:
             wanted = settings(data, upstreams.finlight_url, upstreams.finance_query_url)
             async with recording(wanted) as daemon:
-                await until(lambda: daemon.messages[daemon.roster.keepers[0].channel.subscription.stream] > 400)
+                await until(lambda: daemon.tallies.messages[daemon.roster.keepers[0].channel.subscription.stream] > 400)
                 await until(lambda: len(daemon.messages) > 7 and all(count > 15 for count in kinds(daemon)))
         published = {entry.digest for entry in upstreams.ledger.entries}
         assert {digest(message.payload) for message in Recording(data).messages()} <= published
