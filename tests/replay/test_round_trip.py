@@ -79,7 +79,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wanted = settings(data, upstreams.finlight_url, upstreams.finance_query_url)
             async with recording(wanted) as daemon:
                 await until(lambda: daemon.tallies.messages[daemon.roster.keepers[0].channel.subscription.stream] > 400)
-                await until(lambda: len(daemon.messages) > 7 and all(count > 15 for count in kinds(daemon)))
+                await until(lambda: len(daemon.tallies.messages) > 7 and all(count > 15 for count in kinds(daemon)))
         published = {entry.digest for entry in upstreams.ledger.entries}
         assert {digest(message.payload) for message in Recording(data).messages()} <= published
 
@@ -89,7 +89,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def kinds(daemon: Daemon) -> list[int]:
     """Messages of each stream but the recorder's own."""
-    return [count for stream, count in daemon.messages.items() if stream.feed != "recorder"]
+    return [count for stream, count in daemon.tallies.messages.items() if stream.feed != "recorder"]
 
 
 def of(data: Path, feed: str, channel: str = "") -> list[Message]:
@@ -196,7 +196,9 @@ async def test_a_recorder_that_records_a_replay_has_the_same_articles_and_frames
             counts = {name: len(of(recorded, name)) for name in names}
 
             def has_all() -> bool:
-                by_feed = {stream.feed: count for stream, count in daemon.messages.items() if stream.feed in names}
+                by_feed = {
+                    stream.feed: count for stream, count in daemon.tallies.messages.items() if stream.feed in names
+                }
                 return all(by_feed.get(name, 0) >= counts[name] for name in names)
 
             await until(has_all)
@@ -212,8 +214,8 @@ async def test_without_a_word_clients_hear_what_is_recorded_at_this_moment_and_o
     async with Upstreams(World(8, articles_per_s=100), refresh_s=0.1) as upstreams:
         wanted = settings(tmp_path, upstreams.finlight_url, upstreams.finance_query_url, "news", "hours")
         async with recording(wanted) as daemon:
-            await until(lambda: len(daemon.messages) > 2 and all(count > 5 for count in kinds(daemon)))
-            await daemon.journal.wait_durable(sum(daemon.messages.values()))
+            await until(lambda: len(daemon.tallies.messages) > 2 and all(count > 5 for count in kinds(daemon)))
+            await daemon.journal.wait_durable(sum(daemon.tallies.messages.values()))
             async with serving(tmp_path) as server:
                 hours, news = await asyncio.gather(
                     play(server, "/hours", None, 20), play(server, "/finlight", '{"includeUpdates":true}', 150)
