@@ -11,7 +11,7 @@ views for where the directory is now, and writes nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def publish_catalog(data: Path, parts: Iterable[str] = (), hot_since: str | None
     data = data.resolve()
     parts = list(parts)
     listed, bound = divide(parts, hot_since)
-    uneven = {layout.table_of(path) for path in parts if _lacks_columns(data, path)}
+    uneven = {layout.table_of(path) for path in (*parts, *_first_hot(data)) if _lacks_columns(data, path)}
 
     def sources(generation: str) -> dict[str, str]:
         return {
@@ -88,6 +88,14 @@ def divide(parts: Iterable[str], hot_since: str | None) -> tuple[dict[str, list[
         if not layout.is_hot(path) or (layout.hour_in(path) or "") < hot_since:
             listed.setdefault(layout.table_of(path), []).append(path)
     return listed, hot_since
+
+
+def _first_hot(data: Path) -> Iterator[str]:
+    """Of each table the file whose columns DuckDB takes for those of the hot glob; it may be replaced already."""
+    for stored in STORED:
+        first = min(data.glob(layout.hot_glob(stored.name)), default=None)
+        if first is not None:
+            yield str(first.relative_to(data))
 
 
 def _lacks_columns(data: Path, path: str) -> bool:

@@ -77,7 +77,7 @@ async def test_what_is_let_go_is_noted_in_the_recording(
     last = sealed_hours(tmp_path, HOURS)
     await run_until(tmp_path, lambda _: not of_long_ago(registered(tmp_path)), retain={"bytes_max": 1})
     with connect(tmp_path) as connection:
-        entries = "SELECT (text::JSON->>'last_position')::INT FROM messages WHERE text LIKE '%retained%bytes%'"
+        entries = "SELECT (text::JSON->>'last_position')::INT FROM messages WHERE text LIKE '%parts.let_go%bytes%'"
         noted = [position for (position,) in connection.sql(entries).fetchall()]
         ((first,),) = connection.sql("SELECT min(position) FROM messages").fetchall()
     assert noted == sorted(noted)

@@ -96,9 +96,15 @@ def test_compaction_makes_them_all_of_one_version_and_readers_need_not_look_for_
         assert {pq.read_schema(data / part.path).metadata[schema.META_SCHEMA] for part in store.parts()} == {
             str(schema.SCHEMA_VERSION).encode()
         }
+        replaced = [retired.path for retired in store.retired()]
     catalog.refresh(data, "")
     with duckdb.connect(str(data / catalog.CATALOG), read_only=True) as connection:
         counts = connection.sql("SELECT position, count(published_at) > 0 FROM headlines GROUP BY ALL ORDER BY ALL")
         assert counts.fetchall() == [(2, False), (3, False), (8, True), (9, True), (10, True)]
+    for path in replaced:  # while they are there, DuckDB takes the columns of the hot files for theirs
+        (data / path).unlink()
+    catalog.refresh(data, "")
+    with duckdb.connect(str(data / catalog.CATALOG), read_only=True) as connection:
+        assert connection.sql("SELECT position, count(published_at) > 0 FROM headlines GROUP BY ALL").fetchall()
         views = connection.sql("SELECT count(*) FROM duckdb_views() WHERE sql LIKE '%union_by_name%'")
         assert views.fetchall() == [(0,)]
