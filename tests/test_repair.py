@@ -136,10 +136,10 @@ async def test_revisions_in_a_gap_are_there_too(tmp_path: Path) -> None:
 async def test_what_is_indexed_late_comes_with_the_second_look(tmp_path: Path) -> None:
     async with (
         Upstreams(World(10, articles_per_s=60)) as upstreams,
-        recording(settings(tmp_path, upstreams, backfill_again_s=6)) as daemon,
+        recording(settings(tmp_path, upstreams, backfill_again_s=10)) as daemon,
     ):
         await receiving(daemon)
-        upstreams.finlight_rest.lag(3.0)
+        upstreams.finlight_rest.lag(7.0)  # however slow the machine is, the first look comes before
         await outage(daemon, upstreams, articles=60)
         await until(lambda: filled(daemon))
     entries = ask(

@@ -99,6 +99,7 @@ async def test_a_reset_is_1006_with_its_cause_and_keeps_what_came(tcp: Tcp) -> N
         (b"\xc1\x02\xff\xff", 1002),
         (b"\x82\x7f" + struct.pack("!Q", BYTES_MAX + 1), 1009),
     ],
+    ids=["masked", "unknown opcode", "reserved bit", "too long"],
 )
 async def test_a_violation_is_closed_by_us_told_to_both_sides_and_costs_no_neighbour(
     tcp: Tcp, violation: bytes, code: int
