@@ -26,6 +26,7 @@ from _bench import SPAWN, Report, apart, arguments, quantile, run, scratch
 from websockets.asyncio.server import ServerConnection, serve
 
 from recorder.clock import Clock, Moment
+from recorder.commands.serve import be_prompt
 from recorder.journal.group import GroupBuilder
 from recorder.journal.store import Store
 from recorder.message import Kind, Mark, Stream
@@ -87,6 +88,7 @@ def _serve(port_to: Connection, data: Path) -> None:
             Server({"/replay": Native(Sessions(Timeline(data), Clock(), Replay()))}) as server,
             serve(_sleeping, "127.0.0.1", 0, compression=None, ping_interval=None) as sleeping,
         ):
+            be_prompt()
             port_to.send((server.port, next(iter(sleeping.sockets)).getsockname()[1]))
             await asyncio.Event().wait()
 
