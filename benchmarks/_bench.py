@@ -13,8 +13,8 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -56,6 +56,20 @@ def apart(work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     finally:
         process.join()
     return answer
+
+
+@contextmanager
+def beside(serve: Callable[[Connection, Path], None], data: Path) -> Iterator[Any]:
+    """It goes on in a process of its own until the end; gives the first that it sends."""
+    ours, theirs = SPAWN.Pipe()
+    process = SPAWN.Process(target=serve, args=(theirs, data), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
 
 
 def _report(to: Connection, work: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 import pyarrow as pa
+from _recording import seal
 
 from recorder import settings
 from recorder.clock import SECOND_NS, Clock
@@ -23,10 +24,8 @@ from recorder.journal.standing import Standing, StreamStanding
 from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.message import Stream
-from recorder.partitions import catalog, layout, schema
-from recorder.partitions.convert import convert
-from recorder.partitions.schema import MESSAGE_COLUMNS, MESSAGES, MESSAGES_SCHEMA, MOMENT
-from recorder.partitions.tables import TABLES
+from recorder.partitions import catalog, layout
+from recorder.partitions.schema import MESSAGES_SCHEMA, MOMENT
 from recorder.partitions.upkeep import Upkeep
 
 SYMBOLS = tuple(f"{first}{second}X" for first in "ABCDEFGHIJ" for second in "ABCDE")
@@ -56,7 +55,7 @@ def make(data: Path, rows: int, articles: int) -> None:
         messages = _table(position, sorted(entries))
         position += len(messages)
         if last < frames:
-            parts += _seal(data, messages)
+            parts += seal(data, messages)
         else:
             parts += _minutes(data, messages)
     with closing(Store.open(data)) as store:
@@ -109,27 +108,8 @@ def _minutes(data: Path, messages: pa.Table) -> list[Part]:
     start, times = 0, messages["received_at"].cast(pa.int64()).to_pylist()
     while start < len(times):
         stop = bisect_left(times, (times[start] // MINUTE_NS + 1) * MINUTE_NS)
-        parts += _seal(data, messages.slice(start, stop - start))
+        parts += seal(data, messages.slice(start, stop - start))
         start = stop
-    return parts
-
-
-def _seal(data: Path, messages: pa.Table) -> list[Part]:
-    """The files of messages of one hour, as sealing makes them."""
-    made = {MESSAGES: (messages, MESSAGE_COLUMNS)} | {
-        typed.table.name: (typed.rows, typed.table.columns) for typed in convert(messages, TABLES)
-    }
-    first, last = messages["position"][0].as_py(), messages["position"][-1].as_py()
-    times = messages["received_at"].cast(pa.int64())
-    first_ns, last_ns = times[0].as_py(), times[-1].as_py()
-    parts = []
-    for name, (rows, columns) in made.items():
-        if rows.num_rows:
-            path = layout.hot_path(name, layout.hour_of(first_ns), first, last)
-            (data / path).parent.mkdir(parents=True, exist_ok=True)
-            schema.write(rows, columns, data / path)
-            size = (data / path).stat().st_size
-            parts.append(Part(name, path, "hot", first, last, first_ns, last_ns, rows.num_rows, size, last_ns))
     return parts
 
 

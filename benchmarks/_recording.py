@@ -20,7 +20,9 @@ from recorder.journal.standing import Standing, StreamStanding
 from recorder.journal.store import Store
 from recorder.message import Stream
 from recorder.partitions import layout, schema
+from recorder.partitions.convert import convert
 from recorder.partitions.schema import MESSAGE_COLUMNS, MESSAGES, MESSAGES_SCHEMA, MOMENT
+from recorder.partitions.tables import TABLES
 
 MESSAGE_BYTES = 250
 START_NS = 1_793_491_200 * SECOND_NS  # 2026-11-01
@@ -118,3 +120,22 @@ def _dice(count: int, below: int) -> pa.Array:
 
 def _text(numbers: pa.Array) -> pa.Array:
     return pc.cast(numbers, pa.string())
+
+
+def seal(data: Path, messages: pa.Table) -> list[Part]:
+    """The files of messages of one hour, as sealing makes them, but not synced."""
+    made = {MESSAGES: (messages, MESSAGE_COLUMNS)} | {
+        typed.table.name: (typed.rows, typed.table.columns) for typed in convert(messages, TABLES)
+    }
+    first, last = messages["position"][0].as_py(), messages["position"][-1].as_py()
+    times = messages["received_at"].cast(pa.int64())
+    first_ns, last_ns = times[0].as_py(), times[-1].as_py()
+    parts = []
+    for name, (rows, columns) in made.items():
+        if rows.num_rows:
+            path = layout.hot_path(name, layout.hour_of(first_ns), first, last)
+            (data / path).parent.mkdir(parents=True, exist_ok=True)
+            schema.write(rows, columns, data / path)
+            size = (data / path).stat().st_size
+            parts.append(Part(name, path, "hot", first, last, first_ns, last_ns, rows.num_rows, size, last_ns))
+    return parts

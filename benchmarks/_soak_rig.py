@@ -19,8 +19,8 @@ from typing import Any
 import orjson
 
 from recorder.clock import Clock
-from recorder.demo.check import Channel
 from recorder.demo.companies import COMPANIES
+from recorder.demo.plan import channels
 from recorder.demo.upstreams_process import UpstreamsProcess
 from recorder.drill.proxy import Proxy
 from recorder.status import STATUS_FILE
@@ -32,14 +32,7 @@ PICTURES_PER_S = (len(PROFILES) + 3) / REFRESH_S  # of profiles, and of quotes, 
 CONNECTS = {"connects_per_day_max": 1_000_000}  # a fault a minute is no ordinary day
 PATIENCE_S = 60.0
 STOP_S = 30.0
-CHANNELS: dict[tuple[str, str], Channel] = {
-    ("finlight", "/"): ("news", ""),
-    ("finlight", "/raw"): ("wire", ""),
-    ("finance_query", "/quotes"): ("quotes", ""),
-    ("finance_query", "/market"): ("market", ""),
-    ("finance_query", "/hours"): ("hours", ""),
-    **{("finance_query", f"/profile/{symbol.lower()}"): ("profiles", symbol) for symbol in PROFILES},
-}
+CHANNELS = channels(PROFILES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ import zstandard
 from _bench import Report, apart, arguments, quantile, run, scratch
 from _feeds import ndjson, recorded
 from _feeds import table as feed_table
-from _recording import STREAM, table
+from _recording import STREAM, seal, table
 from _sender import Sender
 
 from recorder import settings
@@ -41,9 +41,7 @@ from recorder.journal.standing import Standing, StreamStanding
 from recorder.journal.store import Store
 from recorder.journal.writer import Journal
 from recorder.partitions import catalog, layout, schema
-from recorder.partitions.convert import convert
-from recorder.partitions.schema import MESSAGE_COLUMNS, MESSAGES
-from recorder.partitions.tables import TABLES
+from recorder.partitions.schema import MESSAGES
 from recorder.partitions.upkeep import Compacted, Upkeep
 from recorder.settings import Settings
 
@@ -83,25 +81,6 @@ def fill(data: Path, hours: int) -> None:
         parts += seal(data, table(minute * MINUTE_MESSAGES + 1, MINUTE_MESSAGES, hours * 60 * MINUTE_MESSAGES, hours))
     parts += seal(data, in_the_next_day(table(1, 1, 1, 1), hours * 60 * MINUTE_MESSAGES + 1))
     register(data, parts)
-
-
-def seal(data: Path, messages: pa.Table) -> list[Part]:
-    """The files of one minute, as sealing makes them, but not synced."""
-    made = {MESSAGES: (messages, MESSAGE_COLUMNS)} | {
-        typed.table.name: (typed.rows, typed.table.columns) for typed in convert(messages, TABLES)
-    }
-    first, last = messages["position"][0].as_py(), messages["position"][-1].as_py()
-    times = messages["received_at"].cast(pa.int64())
-    first_ns, last_ns = times[0].as_py(), times[-1].as_py()
-    parts = []
-    for name, (rows, columns) in made.items():
-        if rows.num_rows:
-            path = layout.hot_path(name, layout.hour_of(first_ns), first, last)
-            (data / path).parent.mkdir(parents=True, exist_ok=True)
-            schema.write(rows, columns, data / path)
-            size = (data / path).stat().st_size
-            parts.append(Part(name, path, "hot", first, last, first_ns, last_ns, rows.num_rows, size, last_ns))
-    return parts
 
 
 def register(data: Path, parts: list[Part]) -> None:

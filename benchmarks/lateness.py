@@ -16,13 +16,12 @@ import random
 import socket
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from _bench import SPAWN, Report, apart, arguments, quantile, run, scratch
+from _bench import Report, apart, arguments, beside, quantile, run, scratch
 from websockets.asyncio.server import ServerConnection, serve
 
 from recorder.clock import Clock, Moment
@@ -66,20 +65,6 @@ def record(data: Path, seconds: float) -> None:
             store.append(group.pack(), first + 1, group.last_position, *group.received_ns)
         made = seal(data, 1, len(times))
         store.register(made.parts, len(times), made.standing)
-
-
-@contextmanager
-def replaying(data: Path) -> Iterator[tuple[int, int]]:
-    """A replay and the yardstick, in a process of their own; gives their ports."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, data), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 def _serve(port_to: Connection, data: Path) -> None:
@@ -170,7 +155,7 @@ def main() -> int:
         report.said("recording")
         apart(record, data, options.seconds * 100)
         ends = {speed: len(arrivals(options.seconds * speed)) + 1 for speed in (1, 100)}
-        with replaying(data) as (replay, sleeping):
+        with beside(_serve, data) as (replay, sleeping):
             for turn in range(options.rounds):
                 for speed in (1, 100):
                     report.said(f"round {turn + 1}, {speed}x")

@@ -12,14 +12,12 @@ import base64
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import _bare_send
 import _recording
-from _bench import SPAWN, Report, apart, arguments, run, scratch
+from _bench import Report, apart, arguments, beside, run, scratch
 
 from recorder.clock import Clock
 from recorder.message import Kind
@@ -36,20 +34,6 @@ ARROW_RATIO_MIN = 20.0
 HOURS = 4
 TEXTS = 50_000  # different ones, for the loop
 TAIL_BYTES = 400  # the end's text is shorter
-
-
-@contextmanager
-def replaying(data: Path) -> Iterator[int]:
-    """A server in a process of its own; gives its port."""
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=_serve, args=(theirs, data), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
 
 
 def _serve(port_to: Connection, data: Path) -> None:
@@ -99,7 +83,7 @@ def main() -> int:
         data = Path(folder)
         report.said(f"making a recording of {options.messages} messages")
         apart(_recording.make, data, options.messages, HOURS)
-        with replaying(data) as port:
+        with beside(_serve, data) as port:
             for turn in range(options.rounds):
                 report.said(f"round {turn + 1}")
                 report.take("bare send() loop", apart(bare, data, options.loop_messages), "messages/s")

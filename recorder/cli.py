@@ -40,7 +40,7 @@ class Commands(click.Group):
                 raise
             click.echo(f"recorder: {error}", err=True)
             code = error.exit_code if isinstance(error, RecorderError) else 1
-        except Exception as error:
+        except Exception as error:  # all but SQLite's go on at once
             # By name, so that nobody else has to import it.
             if type(error).__module__ != "sqlite3" or os.environ.get("RECORDER_DEBUG"):
                 raise

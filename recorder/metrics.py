@@ -194,7 +194,7 @@ def _metric(
     metric: Metric = family(f"recorder_{name}", words, labels=labels)
     for of, value in values:
         if value is not None:
-            metric.add_metric(of, value / scale)  # type: ignore[attr-defined]
+            metric.add_metric(of, value / scale)  # type: ignore[attr-defined] # both families have it, not their base
     return metric
 
 

@@ -45,5 +45,6 @@ def _columns() -> int:
 
 
 if __name__ == "__main__":
+    # The path as it is read above.
     with open(os.path.join(os.path.dirname(__file__), HELP_FILE), "w", encoding="utf-8") as file:  # noqa: PTH118, PTH120, PTH123
         file.write(made())

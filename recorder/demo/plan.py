@@ -7,7 +7,7 @@ minutes. Shorter demos shrink all of it down to a quarter; longer ones have the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,20 @@ PROFILES = ("NVDA", "JPM")
 BACKFILL = {"backfill_delay_s": 0.5, "backfill_requests_per_day_max": 1_000_000}
 SECRET = "demo"  # noqa: S105 - the imitation lets any key in
 
-# Who subscribes to which path of which upstream.
-CHANNELS: Mapping[tuple[str, str], Channel] = {
-    ("finlight", "/"): ("news", ""),
-    ("finlight", "/raw"): ("wire", ""),
-    ("finance_query", "/quotes"): ("quotes", ""),
-    ("finance_query", "/market"): ("market", ""),
-    ("finance_query", "/hours"): ("hours", ""),
-    **{("finance_query", f"/profile/{symbol.lower()}"): ("profiles", symbol) for symbol in PROFILES},
-}
+
+def channels(profiles: Iterable[str]) -> Mapping[tuple[str, str], Channel]:
+    """Who subscribes to which path of which upstream: all six kinds."""
+    return {
+        ("finlight", "/"): ("news", ""),
+        ("finlight", "/raw"): ("wire", ""),
+        ("finance_query", "/quotes"): ("quotes", ""),
+        ("finance_query", "/market"): ("market", ""),
+        ("finance_query", "/hours"): ("hours", ""),
+        **{("finance_query", f"/profile/{symbol.lower()}"): ("profiles", symbol) for symbol in profiles},
+    }
+
+
+CHANNELS = channels(PROFILES)
 
 
 @dataclass(frozen=True, slots=True)

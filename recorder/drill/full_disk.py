@@ -32,6 +32,7 @@ def own_mounts() -> None:
     For this thread and what it starts, so it has to come first.
     """
     if ctypes.CDLL(None).unshare(NEW_MOUNTS) == 0:
+        # Found by PATH, as a system has it; no word of a user's is in it.
         subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False)  # noqa: S607
 
 

@@ -102,6 +102,7 @@ class Count:
 
     def begin(self) -> None:
         sys.addaudithook(self._audit)
+        # For a trace of what SQLite does: it has no hook for connections to be.
         sqlite3.connect = self._traced  # type: ignore[assignment]
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:

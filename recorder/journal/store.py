@@ -91,6 +91,7 @@ class Store(Registry):
         return self._span("ORDER BY first_position DESC LIMIT 1", ())
 
     def _span(self, wanted: str, values: tuple[object, ...]) -> Span | None:
+        # `wanted` is one of the texts above; what varies is bound.
         found = self._reading().execute(
             f"SELECT first_position, last_position, first_received_ns, last_received_ns FROM groups {wanted}",  # noqa: S608
             values,

@@ -79,7 +79,7 @@ def _work(of: Connection, niceness: int) -> None:
         while task := of.recv():
             try:
                 answer = True, task()
-            except Exception as error:
+            except Exception as error:  # whatever it is, who asked is waiting for it
                 answer = False, error
             of.send(answer)
 

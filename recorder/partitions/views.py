@@ -93,6 +93,7 @@ def published(
 def joined(stored: Stored, files: Sequence[Path], sealed_position: int, unsealed: str) -> str:
     """A table's rows in registered files up to a position, and behind it those of a table in memory."""
     columns = names(stored.columns)
+    # As above: declared names, quoted paths, and a number.
     tail = f"SELECT {columns} FROM {name(unsealed)} AS f"  # noqa: S608
     if not files:
         return tail
